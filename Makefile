@@ -1,0 +1,46 @@
+# `make demo` and `make test` do all the set-up themselves; they need make and Python 3.11 or newer with pip and venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+# For example PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu" for the smaller CPU build of torch.
+PIP_FLAGS ?=
+DEMO_FLAGS ?=
+TEST_FLAGS ?=
+STAMP := $(VENV)/.installed
+
+# Without this, two processes that compute on the same cores slow each other down a hundredfold.
+export OMP_WAIT_POLICY = passive
+
+.PHONY: help demo test install check clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Write demo/index.html with the shipped models (about three minutes on two cores)
+	$(VENV)/bin/diffwright demo --out demo $(DEMO_FLAGS)
+
+test: $(STAMP) ## Run the test suite (under ten minutes on two cores, no network)
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -q $(TEST_FLAGS)
+
+install: $(STAMP) ## Make .venv and install the package under constraints.txt
+
+check: $(STAMP) ## Lint, format, types, direction of imports, size of the tracked files
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/basedpyright --level error
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python .ci/sizes.py
+
+clean: ## Remove .venv and what the tools left behind
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, found: $$($(PYTHON) --version 2>&1). Name one with: make PYTHON=python3.12"; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "venv failed; on Debian install it with: apt-get install python3-venv"; exit 1; }
+	@echo "Installing diffwright and its dependencies into $(VENV) (once, a few minutes; torch is the large one) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[viz,test,check]'
+	@touch $@
+	@echo "Installed."
