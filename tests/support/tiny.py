@@ -17,7 +17,7 @@ MERGES = (
 
 
 def tokenizer():
-    """CLIP tokenizer over bytes and a dozen merges; "cat", "red", "mug", "dog" are one token, others several."""
+    """CLIP tokenizer over bytes and a few merges; "cat", "red", "mug", "dog" are one token, others several."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 

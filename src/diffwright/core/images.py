@@ -66,14 +66,12 @@ def open_picture(source: str | PathLike[str] | Image.Image) -> Image.Image:
         InputError: see ``load_image``.
     """
     name = picture_name(source)
-    if isinstance(source, Image.Image):
-        picture = source
-    elif isinstance(source, str | PathLike):
+    if isinstance(source, str | PathLike):
         picture = _open_file(Path(source))
+    elif isinstance(source, Image.Image):
+        picture = source
     else:
-        raise InputError(
-            f"a {type(source).__name__} was given as a picture; give a path, PIL image, uint8 array or tensor"
-        )
+        raise InputError(f"{name} is no picture; give a path, a PIL image, a uint8 array or a tensor")
     check_size(picture.width, picture.height, name)
     with _decoding(name):
         frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
