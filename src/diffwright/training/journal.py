@@ -25,7 +25,7 @@ class Means:
     def add(self, figures: Mapping[str, float | Tensor]) -> None:
         """Take in the figures of a step."""
         for name, value in figures.items():
-            number = value.detach().float() if isinstance(value, Tensor) else value
+            number = value if isinstance(value, int | float) else value.detach().float()
             self._sums[name] = self._sums.get(name, 0.0) + number
             self._counts[name] = self._counts.get(name, 0) + 1
 
