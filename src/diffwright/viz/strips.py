@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from diffwright.core.errors import InputError
+from diffwright.core.images import enlarge
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def sheet(
     """
     _check(images, labels, columns)
     look = look or Look()
-    cells = [enlarged(image, look.at_least) for image in images]
+    cells = [enlarge(image, look.at_least) for image in images]
     high, wide = cells[0].shape[:2]
     font = ImageFont.load_default(look.font_px)
     texts = [_wrapped(text, wide, font) for text in labels]
@@ -98,20 +99,6 @@ def sheet(
         for row, text in enumerate(texts[i] if texts else ()):
             draw.text((x, y + high + look.gap // 2 + row * line), text, look.ink, font=font)
     return page
-
-
-def enlarged(image: np.ndarray, at_least: int = 256) -> np.ndarray:
-    """Repeat pixels by the smallest whole number that brings the shorter side to ``at_least``.
-
-    Args:
-        image: uint8 (H, W, 3).
-        at_least: Pixels; 1 leaves the picture as it is.
-
-    Returns:
-        uint8 (kH, kW, 3).
-    """
-    times = max(1, -(-at_least // min(image.shape[:2])))
-    return image.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _wrapped(text: str, wide: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> list[str]:
