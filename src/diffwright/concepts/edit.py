@@ -1,0 +1,139 @@
+"""Concepts rewritten in closed form: what a model says about one word becomes what it says about another."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from diffwright.concepts.keys import Phrase, aligned_keys, reading
+from diffwright.concepts.patch import ConceptEdit, Fit, Patch, fingerprint_of
+from diffwright.concepts.solve import Factors, ridge
+from diffwright.core.checks import in_range
+from diffwright.core.errors import InputError
+from diffwright.diffusion.backbones import require
+from diffwright.diffusion.sites import Site, match
+
+__all__ = ["TEMPLATES", "ConceptEdit", "edit_concepts"]
+
+TEMPLATES = ("{}", "a photo of {}", "an image of {}", "a picture of {}")
+"""The four templates of the paper's released settings."""
+
+Pair = tuple[str, str]
+
+
+def edit_concepts(
+    pipe: Any,
+    pairs: Sequence[Pair],
+    preserve: Sequence[str] = (),
+    *,
+    site: str | Sequence[str] | None = None,
+    lam: float = 1e-2,
+    templates: Sequence[str] = TEMPLATES,
+    tokens: str = "last",
+    preserve_weight: float = 1.0,
+) -> ConceptEdit:
+    """Compute the edit that turns each source concept into its target; the pipeline is not changed yet.
+
+    Each linear site is solved once for all pairs and templates: its outputs at the source must become its
+    outputs at the target, those at the preserved concepts must stay, and the weight moves as little as possible.
+    Several sites are each solved on the unedited model. Edits are no security measure: a concept can come back
+    through other words.
+
+    Args:
+        pipe: a pipeline of a layout that supports ``fix``.
+        pairs: (source, target) concepts, such as ``("mug", "duck")``.
+        preserve: concepts whose meaning must stay.
+        site: one or several site names or patterns with ``*``: a linear part of a text layer, or ``k`` and
+            ``v`` of UNet cross-attentions; by default the attention output of each text encoder's layer 0.
+        lam: ridge strength, above 0.
+        templates: prompts with ``{}`` where the concept goes; it may stand anywhere.
+        tokens: which positions are rewritten: ``last``, ``last+eos`` or ``last+eos+pad``.
+        preserve_weight: importance of a preserved row against an edited one, above 0.
+
+    Returns:
+        The edit, with ``apply``, ``revert``, ``report``, ``save`` and ``fits``.
+
+    Raises:
+        InputError: a pair or template is empty, pairs contradict each other, or a site reads no text.
+        UnsupportedBackbone: the layout is not supported, or adapters are in the way.
+
+    Reference:
+        Basu et al., Localizing and Editing Knowledge in Text-to-Image Generative Models, ICLR 2024.
+    """
+    backbone = require(pipe, "fix")
+    in_range("preserve_weight", preserve_weight, 1e-6, 1e6)
+    pairs = _checked(pairs, templates)
+    names = site if site is not None else [f"{prefix}.0.attn.out" for prefix in backbone.text_encoders]
+    phrases = [tuple(Phrase.of(t, concept) for concept in pair) for pair in pairs for t in templates]
+    kept = [Phrase.of(t, concept) for concept in preserve for t in templates]
+    both = [*phrases, *((phrase, phrase) for phrase in kept)]
+    patches, fits, read = [], [], {}
+    for place in match(pipe, names):
+        reads = reading(place)
+        if reads not in read:
+            read = {reads: aligned_keys(pipe, place, both, tokens)}
+        factors, place_fits = _solve(place, read[reads], pairs, len(phrases), lam, preserve_weight)
+        patches.append(Patch(place.name, factors, fingerprint_of(place.linear)))
+        fits += place_fits
+    settings = {
+        "lam": lam,
+        "templates": list(templates),
+        "tokens": tokens,
+        "preserve_weight": preserve_weight,
+    }
+    edit = ConceptEdit(patches, pairs, preserve=tuple(preserve), settings=settings, fits=tuple(fits))
+    for message in edit.warnings:
+        warnings.warn(message, stacklevel=2)
+    return edit
+
+
+def _checked(pairs: Sequence[Pair], templates: Sequence[str]) -> tuple[Pair, ...]:
+    if isinstance(pairs, str) or any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
+        raise InputError(f"Got the pairs {pairs!r}; give a list of (source, target) like [('mug', 'duck')].")
+    if not pairs or not templates or isinstance(templates, str):
+        raise InputError(
+            f"Got {len(pairs)} pairs and the templates {templates!r}; give at least one of each."
+        )
+    targets: dict[str, str] = {}
+    for source, target in pairs:
+        if targets.setdefault(source.strip().lower(), target) != target:
+            raise InputError(
+                f"{source!r} is sent to {targets[source.strip().lower()]!r} and to {target!r}; keep one."
+            )
+    return tuple((source, target) for source, target in pairs)
+
+
+def _solve(
+    site: Site,
+    rows: list[tuple[Any, Any]],
+    pairs: Sequence[Pair],
+    edited: int,
+    lam: float,
+    preserve_weight: float,
+) -> tuple[Factors, list[Fit]]:
+    """Solve one site and measure how well each pair fits.
+
+    The first ``edited`` entries of ``rows`` are edits, the templates of each pair in turn; the rest is held.
+    """
+    weight = site.linear.weight.detach().double()
+    counts = [len(source) for source, _ in rows]
+    keys = torch.cat([source for source, _ in rows])
+    wanted = torch.cat([target for _, target in rows])
+    residuals = (wanted - keys) @ weight.T
+    first_kept = sum(counts[:edited])
+    importance = torch.ones(len(keys), dtype=keys.dtype, device=keys.device)
+    importance[first_kept:] = preserve_weight
+    factors = Factors(*(f.float().cpu() for f in ridge(keys, residuals, lam, importance)))
+    left = residuals - keys @ factors.dense().to(keys).T
+    values = wanted @ weight.T
+    fits, start, each = [], 0, edited // len(pairs)
+    for number, (source, target) in enumerate(pairs):
+        stop = start + sum(counts[number * each : (number + 1) * each])
+        size = values[start:stop].norm().clamp_min(1e-30)
+        before, after = (float(r[start:stop].norm() / size) for r in (residuals, left))
+        fits.append(Fit(source, target, site.name, before, after))
+        start = stop
+    return factors, fits
