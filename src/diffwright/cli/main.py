@@ -1,6 +1,6 @@
 """The command line: finds the verb, parses its flags, runs it, and turns errors into sentences.
 
-A verb is a frozen dataclass with a ``run()``, imported only when it is asked for; the classes of one first word
+A verb is a frozen dataclass with a ``run()``, imported only when it is asked for; verbs of one first word
 share a file (``world`` and ``world cache``). None of these files imports torch at module level, so that
 ``--help`` answers at once.
 """
