@@ -86,7 +86,9 @@ class Rows:
         self.table = table
         self.rotation = table[:9].reshape(3, 3, -1)
         self.base, self.size, self.pivot, self.radius = table[9:12], table[12], table[13], table[14]
-        self.warp = table[15:19]
+        self.warp = (
+            None if bool((table[15:18] == table.new_tensor([[1.0], [0.0], [1.0]])).all()) else table[15:19]
+        )
 
     def take(self, index: Tensor) -> "Rows":
         """Select rays."""
@@ -108,14 +110,15 @@ class Rows:
         return torch.einsum("ijm,jm->im", self.rotation, v)
 
 
-def unbend(p: Tensor, warp: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Canonical coordinates of deformed object points and the factor that keeps distances safe.
+def unbend(p: Tensor, warp: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Canonical coordinates of deformed object points; ``warp`` None stands for no deformation.
 
     Shapes:
-        p (3, M), warp (4, M) -> x, y, z, factor, each (M,)
+        p (3, M), warp (4, M) -> x, y, z, each (M,)
     """
+    if warp is None:
+        return p[0], p[1], p[2]
     stem, lean, width, knee = warp
     x = (p[0] - lean * p[1]) / width
     y = torch.where(p[1] < knee * stem, p[1] / stem, p[1] - (stem - 1) * knee)
-    factor = torch.minimum(width, stem).clamp_max(1) / (1 + lean.abs())
-    return x, y, p[2], factor
+    return x, y, p[2]

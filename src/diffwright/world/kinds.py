@@ -141,7 +141,12 @@ def _snowman(x: Tensor, y: Tensor, z: Tensor) -> Parts:
     nose = capsule(x, y, z, (0.0, 0.83, 0.2), (0.0, 0.81, 0.42), 0.045)
     eyes = ball(x.abs() - 0.09, y - 0.91, z - 0.22, 0.04)
     buttons = torch.minimum(ball(x, y - 0.46, z - 0.36, 0.045), ball(x, y - 0.30, z - 0.37, 0.045))
-    return [(body, MAIN), (torch.minimum(hat, brim), DARK), (nose, BEAK), (torch.minimum(eyes, buttons), DARK)]
+    return [
+        (body, MAIN),
+        (torch.minimum(hat, brim), DARK),
+        (nose, BEAK),
+        (torch.minimum(eyes, buttons), DARK),
+    ]
 
 
 def _cylinder(x: Tensor, y: Tensor, z: Tensor) -> Parts:
@@ -207,7 +212,9 @@ def _boat(x: Tensor, y: Tensor, z: Tensor) -> Parts:
 
 def _lamp(x: Tensor, y: Tensor, z: Tensor) -> Parts:
     radial = length(x, z)
-    shade = torch.maximum(frustum(radial, y - 0.92, 0.46, 0.24, 0.24), -frustum(radial, y - 0.88, 0.42, 0.20, 0.24))
+    shade = torch.maximum(
+        frustum(radial, y - 0.92, 0.46, 0.24, 0.24), -frustum(radial, y - 0.88, 0.42, 0.20, 0.24)
+    )
     pole = cylinder(radial, y - 0.46, 0.05, 0.44)
     foot = cylinder(radial, y - 0.05, 0.28, 0.05)
     bulb = ball(x, y - 0.84, z, 0.13)

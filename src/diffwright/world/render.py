@@ -1,5 +1,6 @@
 """Pictures of scenes with their masks, shadows and depth."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -141,15 +142,14 @@ def _surface_of_places(scenes: list[Scene], hits: Hits, point: Tensor, size: int
 
 def _surface_of_things(kind: str, members: list[tuple[int, int]], scenes: list[Scene], hits: Hits, point: Tensor,
                        albedo: Tensor, normals: Tensor, gloss: Tensor) -> None:  # fmt: skip
-    scene_of, ray_of, rows = _select(members, hits, lambda i, j: hits.thing[i] == j)
+    scene_of, ray_of, rows, slot = _select(members, hits, lambda i, j: hits.thing[i] == j)
     if scene_of.numel() == 0:
         return
     p = rows.point_to_object(point[scene_of, :, ray_of].T)
-    n = rows.turn_to_world(normal(kind, p, rows))
+    n = rows.turn_to_world(normal(kind, p, rows.warp))
     normals[scene_of, :, ray_of] = n.T
-    paints = p.new_tensor(PAINTS)[paint(kind, p, rows)].T
-    plain = paint(kind, p, rows) == MAIN
-    slot = hits.thing[scene_of, ray_of]
+    part = paint(kind, p, rows.warp)
+    paints, plain = p.new_tensor(PAINTS)[part].T, part == MAIN
     for i, j in members:
         mine = (scene_of == i) & (slot == j)
         thing = scenes[i].things[j]
@@ -181,19 +181,16 @@ def _light(scenes: list[Scene], hits: Hits, point: Tensor, normals: Tensor, towa
     start = point + 0.012 * normals
     for kind, members in by_kind(scenes).items():
         for group in (members[i : i + 8] for i in range(0, len(members), 8)):
-            scene_of, ray_of, rows = _select(group, hits, lambda i, j: _may_shade(hits, start, toward, i, j))
+            scene_of, ray_of, rows, slot = _select(
+                group, hits, lambda i, j: _may_shade(hits, start, toward, i, j)
+            )
             if scene_of.numel() == 0:
                 continue
             o = rows.point_to_object(start[scene_of, :, ray_of].T)
             d = rows.turn_to_object(toward[scene_of].T)
             soft = o.new_tensor([s.lamp.softness for s in scenes])[scene_of]
-            owner = o.new_tensor([float(j) for i, j in group for _ in range(_count(hits, start, toward, i, j))])
-            light[scene_of, owner.long(), ray_of] = shade_of(kind, o, d, rows, soft)
+            light[scene_of, slot, ray_of] = shade_of(kind, o, d, rows, soft)
     return light
-
-
-def _count(hits: Hits, start: Tensor, toward: Tensor, i: int, j: int) -> int:
-    return int(_may_shade(hits, start, toward, i, j).sum())
 
 
 def _may_shade(hits: Hits, start: Tensor, toward: Tensor, i: int, j: int) -> Tensor:
@@ -207,11 +204,10 @@ def _may_shade(hits: Hits, start: Tensor, toward: Tensor, i: int, j: int) -> Ten
     return (aside < reach**2) & (along > -reach) & (hits.thing[i] != SKY)
 
 
-def _select(members: list[tuple[int, int]], hits: Hits, chosen) -> tuple[Tensor, Tensor, Rows]:
-    scene_of, ray_of, table = [], [], []
-    for i, j in members:
-        rays = chosen(i, j).nonzero().squeeze(1)
-        ray_of.append(rays)
-        scene_of.append(torch.full_like(rays, i))
-        table.append(hits.bodies[i, j][:, None].expand(-1, rays.numel()))
-    return torch.cat(scene_of), torch.cat(ray_of), Rows(torch.cat(table, dim=1))
+def _select(members: list[tuple[int, int]], hits: Hits,
+            chosen: Callable[[int, int], Tensor]) -> tuple[Tensor, Tensor, Rows, Tensor]:  # fmt: skip
+    """Gather the chosen rays of several things: scene, ray, body row and thing number of each."""
+    rays = [chosen(i, j).nonzero().squeeze(1) for i, j in members]
+    counts = torch.tensor([r.numel() for r in rays], device=hits.t.device)
+    scene_of, slot = torch.tensor(members, device=hits.t.device).T.repeat_interleave(counts, dim=1)
+    return scene_of, torch.cat(rays), Rows(hits.bodies[scene_of, slot].T), slot

@@ -30,10 +30,19 @@ from diffwright.world.vocabulary import (
 LEAST_COVER = 0.06  # of the picture, for each thing
 LEAST_VISIBLE = 0.70  # of each thing
 CHECK_SIZE = 32
-ATTEMPTS = 40
-PITCH = {"low angle": (-0.14, -0.09), "eye level": (0.06, 0.14), "from above": (0.60, 0.78), "bird's eye": (1.20, 1.38)}
+PATIENCE = 6  # arrangements tried before other words are drawn
+ATTEMPTS = 60
+PITCH = {
+    "low angle": (-0.14, -0.09),
+    "eye level": (0.06, 0.14),
+    "from above": (0.60, 0.78),
+    "bird's eye": (1.20, 1.38),
+}
 # Where the subject sits in the frame: share of the half height by which the target is raised.
 AIM = {"low angle": 0.30, "eye level": 0.05, "from above": 0.0, "bird's eye": 0.0}
+HIGH = ("from above", "bird's eye")
+BOXY = frozenset({"cube", "house", "pyramid", "table", "chair", "car", "boat", "fish", "airplane", "torus"})
+WIDE = frozenset({"house", "mug", "car", "duck", "table", "boat", "fish", "airplane"})
 
 
 def sample(seeds: list[int], core: bool = False, **fixed: object) -> list[Scene]:
@@ -56,12 +65,14 @@ def sample(seeds: list[int], core: bool = False, **fixed: object) -> list[Scene]
         waiting = [i for i, ok in zip(waiting, fine, strict=True) if not ok]
         if not waiting:
             return [done[i] for i in range(len(seeds))]
-    raise JobFailed(f"No legible scene was found for seed {seeds[waiting[0]]} with {fixed}; loosen what is fixed.")
+    raise JobFailed(
+        f"No legible scene was found for seed {seeds[waiting[0]]} with {fixed}; loosen what is fixed."
+    )
 
 
 def propose(seed: int, attempt: int, core: bool, fixed: dict) -> Scene:
-    """One draw; the content depends on the seed alone, the arrangement on the attempt too."""
-    words = np.random.Generator(np.random.PCG64([seed, 0]))
+    """One draw; the arrangement changes with every attempt, the content after every ``PATIENCE`` attempts."""
+    words = np.random.Generator(np.random.PCG64([seed, 0, attempt // PATIENCE]))
     place = np.random.Generator(np.random.PCG64([seed, 1, attempt]))
 
     def pick(name: str, options: tuple) -> str:
@@ -83,6 +94,11 @@ def propose(seed: int, attempt: int, core: bool, fixed: dict) -> Scene:
     other_kind, other_color = _other(words, kind, kinds), _other(words, color, colors)
     if count > 1:
         relation = None
+    viewpoint = _fitting_viewpoint(viewpoint, kind, count, relation, "viewpoint" in fixed)
+    if viewpoint in HIGH and relation == "on top of":
+        relation = "left of"
+    if viewpoint not in HIGH and count == 3 and kind in WIDE:
+        count = 2
     if relation is not None:
         pose = "standing"
         if relation == "on top of":
@@ -90,13 +106,27 @@ def propose(seed: int, attempt: int, core: bool, fixed: dict) -> Scene:
 
     first = Thing(kind=kind, color=color, material=material, pose=str(pose))
     if relation is not None:
-        things = _related(place, first, replace(first, kind=other_kind, color=other_color), str(relation))
+        other = replace(first, kind=other_kind, color=other_color)
+        things = _related(place, first, other, str(relation), viewpoint in HIGH)
     else:
         things = _row(place, first, count, viewpoint)
     things = tuple(replace(t, yaw=_yaw(place, t.kind), side=int(place.choice((-1, 1)))) for t in things)
     lamp = Lamp(azimuth=float(place.uniform(-1.2, 1.2)), elevation=float(place.uniform(0.65, 1.15)))
     return Scene(things=things, place=ground, style=style, camera=frame(place, things, viewpoint, attempt),
                  lamp=lamp, relation=relation, seed=seed)  # type: ignore[arg-type]  # fmt: skip
+
+
+def _fitting_viewpoint(viewpoint: str, kind: str, count: int, relation: object, is_fixed: bool) -> str:
+    """A viewpoint from which the arrangement can be read."""
+    if is_fixed:
+        return viewpoint
+    if relation == "on top of" and viewpoint in HIGH:
+        return "eye level"
+    if relation in ("in front of", "behind") and viewpoint == "low angle":
+        return "eye level"
+    if count == 3 and kind in WIDE and viewpoint not in HIGH:
+        return "from above"
+    return viewpoint
 
 
 def _other(rng: np.random.Generator, value: str, options: tuple[str, ...]) -> str:
@@ -114,7 +144,7 @@ def _row(rng: np.random.Generator, thing: Thing, count: int, viewpoint: str) -> 
     """Stand copies side by side; seen from above a second row is legible too."""
     reach = SHAPES[thing.kind].height if thing.pose == "lying" else 2 * SHAPES[thing.kind].half_width
     step = reach * 0.95 + 0.12
-    high = viewpoint in ("from above", "bird's eye")
+    high = viewpoint in HIGH
     if count == 3 and high:
         spots = [(-0.55 * step, 0.45 * step), (0.55 * step, 0.45 * step), (0.0, -0.55 * step)]
     elif count == 3:
@@ -133,7 +163,7 @@ def _row(rng: np.random.Generator, thing: Thing, count: int, viewpoint: str) -> 
     ]
 
 
-def _related(rng: np.random.Generator, a: Thing, b: Thing, relation: str) -> list[Thing]:
+def _related(rng: np.random.Generator, a: Thing, b: Thing, relation: str, high: bool) -> list[Thing]:
     """Two things of different kinds in a named relation of the first to the second."""
     wa, wb = SHAPES[a.kind].half_width, SHAPES[b.kind].half_width
     da, db = SHAPES[a.kind].half_depth, SHAPES[b.kind].half_depth
@@ -146,8 +176,12 @@ def _related(rng: np.random.Generator, a: Thing, b: Thing, relation: str) -> lis
         gap = (wa + wb) * 1.0 + float(rng.uniform(0.05, 0.15))
         return [replace(a, x=sign * gap / 2), replace(b, x=-sign * gap / 2)]
     sign = 1 if relation == "in front of" else -1
-    depth = da + db + float(rng.uniform(0.25, 0.55))
-    aside = float(rng.choice((-1, 1))) * (wa + wb) * float(rng.uniform(0.40, 0.55))
+    depth = da + db + float(rng.uniform(0.7, 1.0) if high else rng.uniform(0.15, 0.4))
+    aside = (
+        float(rng.choice((-1, 1)))
+        * (wa + wb)
+        * float(rng.uniform(0.1, 0.5) if high else rng.uniform(0.64, 0.86))
+    )
     return [replace(a, x=aside / 2, z=sign * depth / 2), replace(b, x=-aside / 2, z=-sign * depth / 2)]
 
 
@@ -159,9 +193,9 @@ def frame(rng: np.random.Generator, things: tuple[Thing, ...], viewpoint: str, a
     camera = Camera(viewpoint=viewpoint, target=tuple(((low + high) / 2).tolist()),  # type: ignore[arg-type]
                     pitch=float(rng.uniform(*PITCH[viewpoint])), yaw=0.0, fov=fov, distance=8.0)  # fmt: skip
     slack = float(rng.uniform(1.04, 1.30)) if len(things) == 1 else float(rng.uniform(1.0, 1.06))
-    slack = max(slack - 0.04 * attempt, 0.94)
+    slack = max(slack - 0.03 * (attempt % PATIENCE), 1.0)
     for _ in range(4):
-        spot = (project(camera, corners, 2) - 0.5) / 1.0  # in half widths, center 0
+        spot = project(camera, corners, 2) - 0.5  # in half widths, center 0
         middle = (spot.min(0) + spot.max(0)) / 2
         extent = (spot.max(0) - spot.min(0)).max() / 2
         _, axes = camera_frame(camera)
@@ -185,6 +219,8 @@ def _corners(thing: Thing) -> np.ndarray:
     w, h, d = shape.half_width, shape.height, shape.half_depth
     # An octagon instead of a rectangle: most shapes are round, and a box corner would cost a fifth of the frame.
     ring = [(w * math.cos(a), d * math.sin(a)) for a in np.linspace(0, 2 * math.pi, 8, endpoint=False)]
+    if thing.kind in BOXY:
+        ring = [(w, d), (w, -d), (-w, d), (-w, -d)]
     points = np.array([(x, y, z) for x, z in ring for y in (0.0, h)])
     return body_of(thing).to_world(points)
 

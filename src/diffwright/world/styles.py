@@ -24,7 +24,9 @@ def stylize(styles: list[str], photo: Tensor, share: Tensor) -> Tensor:
 
 def _grid(image: Tensor) -> tuple[Tensor, Tensor, float]:
     h, w = image.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(h, device=image.device), torch.arange(w, device=image.device), indexing="ij")
+    y, x = torch.meshgrid(
+        torch.arange(h, device=image.device), torch.arange(w, device=image.device), indexing="ij"
+    )
     return x, y, h / 64
 
 
@@ -37,6 +39,7 @@ def _blur(image: Tensor, radius: int) -> Tensor:
 
 def _edges(photo: Tensor, share: Tensor) -> Tensor:
     """Outlines in [0, 1] from jumps of color and of object coverage, (B, 1, H, W)."""
+
     def jump(x: Tensor) -> Tensor:
         p = F.pad(x, (1, 1, 1, 1), mode="replicate")
         dx = p[..., 1:-1, 2:] - p[..., 1:-1, :-2]
@@ -89,20 +92,35 @@ def _pixel_art(photo: Tensor, share: Tensor) -> Tensor:
     block = max(1, h // 32)
     small = F.avg_pool2d(photo, block)
     cover = F.avg_pool2d(share, block)
-    small = ((small * 5).round() / 5)
+    gray = _luma(small).clamp_min(0.02)
+    small = (small * (((gray * 6).round() / 6).clamp_min(0.06) / gray)).clamp(0, 1)
     outline = (_edges(cover * 0, cover) > 0.25).float()
     small = small * (1 - 0.85 * outline)
     return small.repeat_interleave(block, -1).repeat_interleave(block, -2)
 
 
 def _mosaic(photo: Tensor, share: Tensor) -> Tensor:
-    """Stone tiles: each pixel takes the mean color of its cell in a jittered grid; grout lies between."""
+    """Stone tiles: a pixel takes the mean color of its cell in a jittered grid; tiles follow outlines."""
     x, y, unit = _grid(photo)
-    pitch = 4 * unit
+    owner, gap = _cells(x, y, 3.2 * unit)
+    b, _, h, w = photo.shape
+    inside = (share.sum(1) > 0.5).long().reshape(b, 1, -1)
+    cells = int(owner.max()) + 1
+    flat = (owner.reshape(1, 1, -1) + cells * inside).expand(b, 3, -1)
+    sums = torch.zeros(b, 3, 2 * cells, device=photo.device).scatter_add(2, flat, photo.reshape(b, 3, -1))
+    count = torch.zeros_like(sums).scatter_add(2, flat, torch.ones_like(photo).reshape(b, 3, -1))
+    tiles = (sums / count.clamp_min(1)).gather(2, flat).reshape(photo.shape)
+    tone = 0.91 + 0.18 * hash01(owner, owner * 0, 33)
+    grout = (1 - gap / (0.8 * unit)).clamp(0, 1) * 0.45
+    return tiles * tone * (1 - grout) + 0.34 * grout
+
+
+def _cells(x: Tensor, y: Tensor, pitch: float) -> tuple[Tensor, Tensor]:
+    """Number of the nearest jittered grid point of each pixel, and how far the pixel is from a tie."""
     cx, cy = (x / pitch).floor().long(), (y / pitch).floor().long()
+    across = int(cx.max()) + 3
     best = torch.full_like(x, 1e9, dtype=torch.float32)
     second, owner = best.clone(), torch.zeros_like(cx)
-    across = int(photo.shape[-1] // pitch) + 3
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
             i, j = cx + dx, cy + dy
@@ -112,21 +130,13 @@ def _mosaic(photo: Tensor, share: Tensor) -> Tensor:
             second = torch.minimum(second, torch.maximum(d, best))
             owner = torch.where(d < best, (j + 1) * across + i + 1, owner)
             best = torch.minimum(best, d)
-    cells = across * across
-    flat = owner.reshape(-1)
-    count = torch.zeros(cells, device=photo.device).index_add(0, flat, torch.ones_like(flat, dtype=torch.float32))
-    b = photo.shape[0]
-    sums = torch.zeros(b, 3, cells, device=photo.device).index_add(2, flat, photo.reshape(b, 3, -1))
-    tiles = (sums / count.clamp_min(1))[:, :, flat].reshape(photo.shape)
-    tone = 0.93 + 0.14 * hash01(owner, owner * 0, 33)
-    grout = (1 - (second - best) / (0.9 * unit)).clamp(0, 1)
-    return (tiles * tone) * (1 - grout * 0.75) + 0.30 * grout * 0.75
+    return owner, second - best
 
 
 def _night(photo: Tensor, share: Tensor) -> Tensor:
     inside = share.sum(1, keepdim=True).clamp(0, 1)
-    dark = photo * photo.new_tensor([0.20, 0.25, 0.46]).view(1, 3, 1, 1)
-    glow = photo * photo.new_tensor([0.62, 0.56, 0.60]).view(1, 3, 1, 1)
+    dark = photo * photo.new_tensor([0.13, 0.18, 0.38]).view(1, 3, 1, 1)
+    glow = photo * photo.new_tensor([0.80, 0.76, 0.84]).view(1, 3, 1, 1)
     return dark * (1 - inside) + glow * inside
 
 

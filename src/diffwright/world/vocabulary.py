@@ -26,7 +26,7 @@ COUNTS = (1, 2, 3)
 
 CORE_KINDS = KINDS[:12]
 CORE_COLORS = tuple(COLORS)[:8]
-CORE_STYLES = ("photo", "pencil", "watercolor", "mosaic")
+CORE_STYLES = STYLES[:4]
 CORE_VIEWPOINTS = VIEWPOINTS[:3]
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
