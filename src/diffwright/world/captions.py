@@ -52,8 +52,9 @@ class Caption:
 
     Args:
         text: Lower-case English.
-        stated: Attribute to value, for what the text states; a relation adds ``other kind`` and ``other color``.
-        spans: Attribute to (first, past-the-end) character of its words; ``subject`` is the whole noun phrase.
+        stated: Attribute to value, for what the text states; a relation adds ``other kind``
+            and ``other color``.
+        spans: Attribute to (first, past-the-end) character of its words; ``subject`` is its noun phrase.
         family: Name of its sentence pattern.
     """
 
@@ -124,8 +125,8 @@ def from_values(
     Args:
         family: Sentence pattern, a key of ``FAMILIES``.
         rng: Draws among equal phrases; None takes the plainest.
-        **values: ``kind`` and any of color, style, viewpoint, count, pose, place, material; ``relation`` comes
-            with ``other_kind`` and, if wanted, ``other_color``.
+        **values: ``kind`` and any of color, style, viewpoint, count, pose, place, material; ``relation``
+            comes with ``other_kind`` and, if wanted, ``other_color``.
 
     Raises:
         ConfigError: An attribute or a value is unknown, or ``kind`` is missing.

@@ -2,17 +2,12 @@
 
 from diffwright.world.vocabulary import KINDS
 
-PLURALS = dict(
-    zip(
-        KINDS,
-        (
-            "spheres", "cubes", "cones", "tori", "mushrooms", "houses", "mugs", "trees", "cars", "rockets", "ducks",
-            "snowmen", "cylinders", "pyramids", "bottles", "chairs", "tables", "cacti", "towers", "boats", "lamps",
-            "fish", "airplanes", "apples",
-        ),
-        strict=True,
-    )
-)  # fmt: skip
+PLURALS = {kind: kind + "s" for kind in KINDS} | {
+    "torus": "tori",
+    "snowman": "snowmen",
+    "cactus": "cacti",
+    "fish": "fish",
+}
 NUMBERS = {"1": ("a", "a", "a", "a", "a", "a", "a", "one", "a single"), "2": ("two",), "3": ("three",)}
 
 STYLES = {
