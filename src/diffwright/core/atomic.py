@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ LISTING = ".diffwright"
 """File in a written folder that names its entries; only a folder that holds nothing else is replaced."""
 
 
-def write_bytes(path: str | Path, data: bytes) -> Path:
+def write_bytes(path: str | PathLike[str], data: bytes) -> Path:
     """Write a file so that readers see the old content or all of the new one, never a part.
 
     Args:
@@ -46,12 +47,12 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     return path
 
 
-def write_text(path: str | Path, text: str) -> Path:
+def write_text(path: str | PathLike[str], text: str) -> Path:
     """Write UTF-8 text like ``write_bytes``."""
     return write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: str | Path, value: Any) -> Path:
+def write_json(path: str | PathLike[str], value: Any) -> Path:
     """Write a value as indented JSON like ``write_bytes``.
 
     Raises:
@@ -65,7 +66,7 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 
 @contextmanager
-def directory(path: str | Path) -> Iterator[Path]:
+def directory(path: str | PathLike[str]) -> Iterator[Path]:
     """Fill a folder that appears under its name only when the block ends without an error.
 
     A folder written before by this function is replaced; any other folder that is not empty is refused.
@@ -95,7 +96,7 @@ def directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def refuse_foreign(path: str | Path) -> None:
+def refuse_foreign(path: str | PathLike[str]) -> None:
     """Check early, before a long computation, that ``directory(path)`` may write there.
 
     Raises:

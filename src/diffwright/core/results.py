@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ class Result:
             save_png(np.asarray(image), folder / f"{name}.png")
         write_json(folder / RECORD, self.record())
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | PathLike[str]) -> Path:
         """Write pictures and ``result.json``, all or nothing.
 
         Args:
