@@ -88,15 +88,20 @@ class Generate(ModelFlags, OutputFlags):
     def _apply_edits(self, pipe: Any) -> list[str]:
         if not self.with_:
             return []
+        import torch
+
         from diffwright.concepts.edit import ConceptEdit
-        from diffwright.weights.fingerprint import fingerprint
+        from diffwright.diffusion.prompts import encode
 
         warnings = []
-        for folder in self.with_:
-            before = fingerprint(pipe.text_encoder), fingerprint(pipe.unet)
-            ConceptEdit.load(folder).apply(pipe)
-            if before == (fingerprint(pipe.text_encoder), fingerprint(pipe.unet)):
-                warnings.append(f"the edit {folder} changed nothing in this model")
+        for path in self.with_:
+            edit = ConceptEdit.load(path)
+            before = encode(pipe, list(self.prompts))
+            edit.apply(pipe)
+            in_text = all(patch.site.startswith("te") for patch in edit.patches)
+            if in_text and torch.allclose(before, encode(pipe, list(self.prompts)), atol=1e-5):
+                pairs = ", ".join(f"{source} -> {target}" for source, target in edit.pairs)
+                warnings.append(f"the edit {path} ({pairs}) changes none of these prompts")
         return warnings
 
 

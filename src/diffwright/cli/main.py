@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Another process on the same cores would otherwise be waited for in a busy loop.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     debug = "--debug" in words
     try:
         code = _dispatch([word for word in words if word != "--debug"])

@@ -87,7 +87,7 @@ def page(chapters: Sequence[Chapter], missing: str, footer: Sequence[tuple[str, 
     Returns:
         A complete HTML document that loads nothing from elsewhere.
     """
-    here = files(__package__)
+    here = files("diffwright.cli.demo_page")
     return Template((here / "page.html").read_text("utf-8")).substitute(
         style=(here / "page.css").read_text("utf-8"),
         tiles="\n".join(map(_tile, chapters)),

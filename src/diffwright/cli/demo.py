@@ -1,0 +1,102 @@
+"""``diffwright demo``: a tour over the pocket models, written as one web page."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from diffwright.cli.bars import shown
+from diffwright.cli.flags import OutputFlags, command_line
+from diffwright.core.checks import text, whole
+from diffwright.core.progress import Progress
+
+MISSING = (
+    "Not built yet: where the model keeps an attribute (trace), moving an object (edit), writing a word "
+    "(text), matching two views (match). Each gets its tile here when it works; nothing is mocked up."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(OutputFlags):
+    """Tour the shipped models: writes one web page with every picture inside.
+
+    diffwright demo --prompt "a pink rocket on snow" --fix mug rocket --out demo
+    """
+
+    prompt: Annotated[str | None, arg(metavar="TEXT")] = None
+    """Your own words, painted beside ours."""
+    fix: Annotated[tuple[str, str], arg(metavar="FROM TO")] = ("mug", "duck")
+    """The thing whose word is rewritten, and what it shows afterwards."""
+    out: Path = Path("demo")
+    """Folder of index.html."""
+
+    def run(self) -> None:
+        """Make every chapter and write the page."""
+        whole("seed", self.seed, 0, 10_000)
+        if self.prompt is not None:
+            text("prompt", self.prompt)
+
+        from diffwright.cli.demo_page.fix import fix
+        from diffwright.cli.demo_page.page import page
+        from diffwright.cli.demo_page.paint import paint
+        from diffwright.core.atomic import write_text
+        from diffwright.metrics.judge import Judge
+        from diffwright.weights.fingerprint import fingerprint
+        from diffwright.weights.load import load
+
+        start = time.perf_counter()
+        pipe, judge = load("pocket", device="cpu"), Judge.from_pretrained()
+        source, target = self.fix
+        chapters, timings = [], {}
+        tour: list[tuple[str, Callable[[Progress | None], Any]]] = [
+            (
+                "a prompt painted",
+                lambda p: paint(pipe, judge, prompt=self.prompt, seed=self.seed, progress=p),
+            ),
+            (
+                "a concept fixed",
+                lambda p: fix(pipe, judge, source=source, target=target, seed=self.seed, progress=p),
+            ),
+        ]
+        for number, (name, chapter) in enumerate(tour, 1):
+            print(f"[{number}/{len(tour)}] {name} ...", flush=True)
+            began = time.perf_counter()
+            with shown() as progress:
+                chapters.append(chapter(progress))
+            timings[name] = round(time.perf_counter() - began, 2)
+        model = fingerprint(pipe.unet)
+        footer = [
+            ("command", command_line()),
+            ("time", f"{time.perf_counter() - start:.0f} s on {os.cpu_count()} cores ({platform.machine()})"),
+            ("model", f"pocket, UNet {model[:12]}"),
+            ("seed", str(self.seed)),
+            *_versions(),
+        ]
+        path = write_text(self.out / "index.html", page(chapters, MISSING, footer))
+        record = {
+            "page": str(path),
+            "command": command_line(),
+            "model": model,
+            "seeds": [self.seed],
+            "timings_s": timings,
+            "figures": {
+                chapter.key: {"value": chapter.figure.value, "control": chapter.figure.control}
+                for chapter in chapters
+            },
+        }
+        lines = [f"{c.title}: {c.figure.value} {c.figure.name}" for c in chapters]
+        self.say(record, "\n".join([*lines, f"Open {path.resolve()}"]))
+
+
+def _versions() -> list[tuple[str, str]]:
+    from importlib.metadata import version
+
+    from diffwright import __version__
+
+    stack = " · ".join(f"{name} {version(name)}" for name in ("torch", "diffusers"))
+    return [("diffwright", __version__), ("stands on", stack)]
