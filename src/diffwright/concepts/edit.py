@@ -37,10 +37,10 @@ def edit_concepts(
 ) -> ConceptEdit:
     """Compute the edit that turns each source concept into its target; the pipeline is not changed yet.
 
-    Each linear site is solved once for all pairs and templates: its outputs at the source must become its
-    outputs at the target, those at the preserved concepts must stay, and the weight moves as little as possible.
-    Several sites are each solved on the unedited model. Edits are no security measure: a concept can come back
-    through other words.
+    Each linear site is solved once for all pairs and templates: its outputs at the source become its outputs
+    at the target, those at preserved concepts stay, and the weight moves as little as possible. Several sites
+    are each solved on the unedited model. An edit is no security measure: other words can bring a concept
+    back.
 
     Args:
         pipe: a pipeline of a layout that supports ``fix``.

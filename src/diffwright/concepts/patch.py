@@ -22,7 +22,10 @@ from diffwright.diffusion.sites import find
 from diffwright.weights.fingerprint import fingerprint
 
 FORMAT = "diffwright-concept-edit-1"
+FILE = "edit.safetensors"
 LARGEST_FILE = 1 << 30
+_bases: WeakKeyDictionary[nn.Module, list[str]] = WeakKeyDictionary()
+"""Fingerprints that a layer had below each edit now applied to it; edits of one base may be stacked."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ class ConceptEdit:
         Args:
             pipe: the pipeline that the edit was made for, or an equal copy.
             strength: 1 for the whole edit, 0 for none; the change is linear in it.
-            check: refuse a weight that is not the one the edit was computed for. Switch off to stack edits.
+            check: refuse a weight that is not the one the edit was computed for. Edits of one base may be
+                stacked, and are reverted in the opposite order.
 
         Raises:
             InputError: it is already applied to this pipeline.
@@ -120,6 +124,7 @@ class ConceptEdit:
         layers = [self._layer(pipe, patch, check) for patch in self.patches]
         for patch, linear in zip(self.patches, layers, strict=True):
             original = linear.weight.detach().clone()
+            _bases.setdefault(linear, []).append(fingerprint_of(linear))
             changed = original.double() + strength * patch.factors.dense().to(original.device)
             _write(linear, changed.to(original.dtype))
             self._originals[linear] = (original, linear.weight.detach().clone())
@@ -136,13 +141,14 @@ class ConceptEdit:
         expected = (patch.factors.up.shape[0], patch.factors.down.shape[1])
         if tuple(linear.weight.shape) != expected:
             raise WeightsError(
-                f"{patch.site} has shape {tuple(linear.weight.shape)} in this pipeline, but the edit was made "
-                f"for {expected}; load the base model that it was made for."
+                f"{patch.site} has shape {tuple(linear.weight.shape)} in this pipeline, but the edit was "
+                f"made for {expected}; load the base model that it was made for."
             )
-        if check and (found := fingerprint_of(linear)) != patch.base:
+        found = fingerprint_of(linear) if check else patch.base
+        if patch.base not in (found, *_bases.get(linear, ())):
             raise WeightsError(
-                f"{patch.site} has the fingerprint {found[:12]} in this pipeline, but the edit was made for "
-                f"{patch.base[:12]}; load that base model, or stack edits with check=False."
+                f"{patch.site} has the fingerprint {found[:12]} in this pipeline, but the edit was made "
+                f"for {patch.base[:12]}; load that base model, or pass check=False to apply it all the same."
             )
         return linear
 
@@ -165,6 +171,7 @@ class ConceptEdit:
                 )
         for linear in layers:
             _write(linear, self._originals.pop(linear)[0])
+            _bases[linear].pop()
 
     @contextmanager
     def applied(self, pipe: Any, strength: float = 1.0) -> Iterator[None]:
@@ -188,7 +195,7 @@ class ConceptEdit:
         """Write the edit as one safetensors file, a few KiB for each pair.
 
         Args:
-            path: where it goes; the folder is made.
+            path: where it goes; its folder is made.
 
         Returns:
             The path.
@@ -212,13 +219,14 @@ class ConceptEdit:
         """Read an edit that ``save`` wrote.
 
         Args:
-            path: the file.
+            path: the file, or a folder with ``edit.safetensors`` in it.
 
         Raises:
             WeightsMissing: there is no such file.
             WeightsCorrupt: it is damaged, too large, or something else.
         """
         path = Path(path)
+        path = path / FILE if path.is_dir() else path
         if not path.is_file():
             raise WeightsMissing(f"No edit at {path}; name a file that ConceptEdit.save wrote.")
         try:

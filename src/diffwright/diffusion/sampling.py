@@ -58,7 +58,6 @@ def generate(
         raise ConfigError(f"Got steps={steps} and batch={batch}; both must be at least 1.")
     scale = backbone.guidance if guidance is None else guidance
     starts = range(0, len(prompts), batch)
-    total = steps * len(starts)
     unique = list(dict.fromkeys(prompts))
     rows = {prompt: row for row, prompt in enumerate(unique)}
     with torch.no_grad(), _quiet(pipe):
@@ -81,7 +80,7 @@ def generate(
                     num_inference_steps=steps,
                     guidance_scale=scale,
                     output_type="pt",
-                    callback_on_step_end=_step_callback(progress, number * steps, total),
+                    callback_on_step_end=_step_callback(progress, number, len(starts)),
                     **options,
                 ).images
             )
@@ -106,9 +105,10 @@ def _zeroed(pipe: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return {name: torch.zeros_like(value) for name, value in inputs.items() if name.startswith("negative")}
 
 
-def _step_callback(progress: Progress | None, before: int, total: int) -> Any:
-    def on_step_end(_pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        report(progress, "painting", before + step + 1, total)
+def _step_callback(progress: Progress | None, number: int, batches: int) -> Any:
+    def on_step_end(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        each = pipe.num_timesteps  # some schedulers take more steps than were asked for
+        report(progress, "painting", number * each + step + 1, batches * each)
         return tensors
 
     return on_step_end

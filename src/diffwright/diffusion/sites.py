@@ -167,7 +167,7 @@ def _text_paths(encoder: nn.Module) -> list[tuple[str, str]]:
 
 def _unet_paths(unet: nn.Module) -> list[tuple[str, str]]:
     blocks = [("down", i, f"down_blocks.{i}") for i in range(len(unet.down_blocks))]  # pyright: ignore
-    blocks += [("mid", 0, "mid_block")]
+    blocks += [("mid", 0, "mid_block")] if unet.mid_block is not None else []
     blocks += [("up", i, f"up_blocks.{i}") for i in range(len(unet.up_blocks))]  # pyright: ignore
     found = []
     for stage, index, path in blocks:

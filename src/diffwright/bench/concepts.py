@@ -1,0 +1,89 @@
+"""How fast, how exact and how well concepts are edited."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from diffwright.bench.baselines.quickfix_published import published_edit
+from diffwright.bench.clip_l import clip_l_pipeline
+from diffwright.bench.harness import Figure
+from diffwright.concepts.edit import TEMPLATES, edit_concepts
+from diffwright.core.errors import JobFailed
+from diffwright.core.progress import Progress, report
+from diffwright.diffusion.sites import find
+
+PAIR = ("van gogh", "painting")
+PUBLISHED_KEYS = 291
+
+
+def run(quick: bool, progress: Progress | None = None) -> dict[str, Figure]:
+    """Measure the concept edit.
+
+    Args:
+        quick: fewer repetitions and pairs, under two minutes.
+        progress: is told the steps done; may cancel.
+
+    Returns:
+        ``edit_ms_clip_l``, ``reference_path_ratio``, ``revert_exact``, ``artifact_kib_clip_l``, ``efficacy``
+        and ``unrelated_drop``.
+    """
+    return _speed(5 if quick else 21, 2 if quick else 5, progress)
+
+
+def _speed(ours: int, theirs: int, progress: Progress | None) -> dict[str, Figure]:
+    """Time one pair with four templates on a CLIP-L-shaped encoder, from prompts to applied edit."""
+    pipe = clip_l_pipeline()
+    before = {name: tensor.clone() for name, tensor in pipe.text_encoder.state_dict().items()}
+    _edit_once(pipe)
+    _published_once(pipe)
+    fast, slow = [], []
+    for number in range(ours):
+        fast.append(_edit_once(pipe))
+        if number % max(1, ours // theirs) == 0 and len(slow) < theirs:
+            slow.append(_published_once(pipe))
+        report(progress, "timing the edit", number + 1, ours)
+    after = pipe.text_encoder.state_dict()
+    exact = all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    edit = edit_concepts(pipe, [PAIR])
+    with tempfile.TemporaryDirectory() as folder:
+        size = edit.save(Path(folder) / "edit.safetensors").stat().st_size
+    ratio = median(slow) / median(fast)
+    threads = f"{torch.get_num_threads()} threads"
+    return {
+        "edit_ms_clip_l": Figure(1e3 * median(fast), "ms", "lower", f"{ours} runs, {threads}"),
+        "reference_path_ratio": Figure(
+            ratio, "x", "higher", f"published path {1e3 * median(slow):.0f} ms, {theirs} runs, {threads}"
+        ),
+        "revert_exact": Figure(
+            float(exact), "", "higher", "every tensor of the encoder after apply and revert"
+        ),
+        "artifact_kib_clip_l": Figure(
+            size / 1024, "KiB", "lower", "one pair, four templates, float32 factors"
+        ),
+    }
+
+
+def _edit_once(pipe: Any) -> float:
+    start = time.perf_counter()
+    edit = edit_concepts(pipe, [PAIR])
+    edit.apply(pipe)
+    seconds = time.perf_counter() - start
+    edit.revert(pipe)
+    return seconds
+
+
+@torch.no_grad()
+def _published_once(pipe: Any) -> float:
+    start = time.perf_counter()
+    weight, keys = published_edit(pipe, *PAIR, TEMPLATES)
+    seconds = time.perf_counter() - start
+    find(pipe, "te.0.attn.out").linear.weight.copy_(weight)
+    if keys != PUBLISHED_KEYS:
+        raise JobFailed(f"The published path took {keys} keys where it has {PUBLISHED_KEYS}; mend the bench.")
+    return seconds
