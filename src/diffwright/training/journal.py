@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -65,7 +66,7 @@ def _short(value: Any) -> Any:
 
 @contextmanager
 def bar(title: str) -> Iterator[Progress | None]:
-    """Show a progress bar with the time left on a terminal, or nothing elsewhere.
+    """Show a progress bar with the time left on a terminal, once for all processes, or nothing elsewhere.
 
     Args:
         title: name of the run.
@@ -73,7 +74,7 @@ def bar(title: str) -> Iterator[Progress | None]:
     Yields:
         A progress callback, or None without a terminal.
     """
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
         yield None
         return
     from rich.console import Console

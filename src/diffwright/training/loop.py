@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
@@ -16,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
-from accelerate.utils import broadcast, recursively_apply, send_to_device
+from accelerate.utils import broadcast, send_to_device
 from torch import Tensor
 
 from diffwright.core import atomic
 from diffwright.core.errors import Cancelled, ConfigError, JobFailed
 from diffwright.core.progress import Progress
 from diffwright.training import optimizer as optimizers
+from diffwright.training.batches import batches, pinned
 from diffwright.training.ema import Average, named_tensors
 from diffwright.training.interrupts import Stop, watched
 from diffwright.training.journal import Log, Means, bar
@@ -130,9 +129,9 @@ class _Run:
         if done is not None:
             return done
         self._write("start", samples=self.samples, minutes=self.seconds / 60, processes=self.world)
-        with _batches(self._batch, self.step, self.settings.prefetch) as batches:
+        with batches(self._batch, self.step, self.settings.prefetch) as stream:
             while not self._settle():
-                self._advance(next(batches))
+                self._advance(next(stream))
         if self.step != self.saved_step:
             self._save()
         with self.stop.immediately():
@@ -142,7 +141,7 @@ class _Run:
         size = self.settings.batch_size
         first = (step * self.world + self.accelerator.process_index) * size
         batch = self.task.batch(torch.arange(first, first + size))
-        return recursively_apply(Tensor.pin_memory, batch) if self.device.type == "cuda" else batch
+        return pinned(batch) if self.device.type == "cuda" else batch
 
     def _advance(self, batch: Any) -> None:
         settings = self.settings
@@ -216,7 +215,7 @@ class _Run:
         return True
 
     def _wants_stop(self) -> bool:
-        if self.stop.asked or self.progress is None:
+        if self.stop.asked or self.progress is None or not self.main:
             return self.stop.asked
         total = expected_end(self.settings, self.samples, self.seconds, self.decay)
         return self.progress("training", self.samples, total) is True
@@ -301,25 +300,6 @@ class _Run:
         result = json.loads(path.read_text())
         complete = result["samples"] == self.samples and (self.settings.out / "model").is_dir()
         return result if complete else None
-
-
-@contextmanager
-def _batches(build: Callable[[int], Any], first: int, ahead: int) -> Iterator[Iterator[Any]]:
-    """Batches from step `first` on; `ahead` of them are built in a background thread."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-
-    def stream() -> Iterator[Any]:
-        step, waiting = first, deque[Future[Any]]()
-        while True:
-            while len(waiting) < ahead:
-                waiting.append(pool.submit(build, step + len(waiting)))
-            yield waiting.popleft().result() if waiting else build(step)
-            step += 1
-
-    try:
-        yield stream()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

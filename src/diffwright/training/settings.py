@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from diffwright.core import checks
 from diffwright.core.errors import ConfigError
 
 
@@ -67,14 +68,14 @@ class Settings:
             raise ConfigError(
                 f"the budget is minutes={self.minutes} and samples={self.samples}; give exactly one of them"
             )
-        if self.optimizer not in ("adamw", "diffgrad"):
-            raise ConfigError(f"optimizer is {self.optimizer!r}; use 'adamw' or 'diffgrad'")
-        if self.precision not in ("fp32", "bf16"):
-            raise ConfigError(f"precision is {self.precision!r}; use 'fp32' or 'bf16'")
+        checks.one_of("optimizer", self.optimizer, ("adamw", "diffgrad"))
+        checks.one_of("precision", self.precision, ("fp32", "bf16"))
         for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if value is not None and not (low <= value <= high):
-                raise ConfigError(f"{name} is {value}, expected a number from {low} to {high}; change it")
+            if getattr(self, name) is not None or name in _REQUIRED:
+                checks.in_range(name, getattr(self, name), low, high)
+        for name, least in _COUNTS:
+            if getattr(self, name) is not None or name in _REQUIRED:
+                checks.whole(name, getattr(self, name), least, 2**62)
 
     def course(self) -> dict[str, Any]:
         """Values that decide the weights beside the budget; a resume must find them unchanged."""
@@ -95,21 +96,25 @@ _FREE = frozenset(
     | {"checkpoint_minutes", "evaluate_minutes", "log_seconds", "threads", "prefetch"}
 )
 
-_TINY = 1e-12
-_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("minutes", _TINY, math.inf),
-    ("samples", 1, math.inf),
-    ("batch_size", 1, math.inf),
-    ("lr", _TINY, math.inf),
-    ("warmup_samples", 0, math.inf),
+_RANGES = (
+    ("minutes", 1e-12, math.inf),
+    ("lr", 1e-12, math.inf),
     ("decay_share", 0, 1),
     ("weight_decay", 0, math.inf),
-    ("ema", 0, math.inf),
-    ("clip", _TINY, math.inf),
-    ("seed", 0, 2**63 - 1),
+    ("clip", 1e-12, math.inf),
     ("checkpoint_minutes", 0, math.inf),
     ("evaluate_minutes", 0, math.inf),
     ("log_seconds", 0, math.inf),
-    ("threads", 1, 4096),
-    ("prefetch", 0, 64),
 )
+_COUNTS = (
+    ("samples", 1),
+    ("batch_size", 1),
+    ("warmup_samples", 0),
+    ("ema", 0),
+    ("seed", 0),
+    ("threads", 1),
+    ("prefetch", 0),
+)
+_REQUIRED = {name for name, *_ in (*_RANGES, *_COUNTS)} - {
+    *("minutes", "samples", "clip", "evaluate_minutes", "threads")
+}

@@ -66,12 +66,18 @@ class Store:
         files[_STATE] = json.dumps(state, indent=1).encode()
         manifest = {"format": 1, "step": step, "files": {k: _entry(v) for k, v in files.items()}}
         files[_MANIFEST] = json.dumps(manifest, indent=1).encode()
-        self._make_room(sum(len(data) for data in files.values()))
-        with atomic.directory(final) as folder:
-            for name, data in files.items():
-                (folder / name).write_bytes(data)
-        atomic.write_text(self.root / _LATEST, f"{final.name}\n")
-        self._prune()
+        try:
+            self._make_room(sum(len(data) for data in files.values()))
+            with atomic.directory(final) as folder:
+                for name, data in files.items():
+                    (folder / name).write_bytes(data)
+            atomic.write_text(self.root / _LATEST, f"{final.name}\n")
+            self._prune()
+        except OSError as error:
+            raise JobFailed(
+                f"the checkpoints in {self.root} could not be renewed ({error.strerror or error}); earlier "
+                "ones are kept, so make the folder writable and start again to resume"
+            ) from error
         return final
 
     def load(self) -> Checkpoint | None:

@@ -25,7 +25,8 @@ class Task(Protocol):
         """Build a batch from sample numbers.
 
         It runs in a background thread, on the CPU, and must be a pure function of the numbers, without the
-        global random state, so that a resume is exact. Tensors in it are moved to the device afterwards.
+        global random state, so that a resume is exact. Tensors in it, also in tuples, lists and dicts, are
+        moved to the device afterwards.
 
         Args:
             indices: int64 sample numbers, (B,), counted up without end; the task shuffles.
