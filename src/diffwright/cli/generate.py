@@ -10,7 +10,7 @@ import tyro
 from diffwright.cli.bars import shown
 from diffwright.cli.flags import ModelFlags, OutputFlags, command_line
 from diffwright.core.checks import text, whole
-from diffwright.core.errors import InputError
+from diffwright.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Generate(ModelFlags, OutputFlags):
     def run(self) -> None:
         """Paint and save."""
         if not self.prompts:
-            raise InputError('no prompt was given; write one in quotes: diffwright generate "a red mug"')
+            raise ConfigError('no prompt was given; write one in quotes: diffwright generate "a red mug"')
         for prompt in self.prompts:
             text("prompt", prompt)
         whole("count", self.count, 1, 10_000)
