@@ -12,12 +12,13 @@ import torch
 KINDS = ("sd1", "sd2", "sdxl", "sdxl_v", "inpaint", "pocket")
 PREDICTION = {"sd2": "v_prediction", "sdxl_v": "v_prediction", "pocket": "v_prediction"}
 MERGES = (
-    "c a", "ca t</w>", "t h", "th e</w>", "r e", "re d</w>", "o n</w>", "m u", "mu g</w>", "d o", "do g</w>",
-)  # fmt: skip
+    *("c a", "ca t</w>", "t h", "th e</w>", "r e", "re d</w>"),
+    *("o n</w>", "m u", "mu g</w>", "d o", "do g</w>"),
+)
 
 
 def tokenizer():
-    """CLIP tokenizer over bytes and a few merges; "cat", "red", "mug", "dog" are one token, others several."""
+    """CLIP tokenizer over bytes and a few merges: cat, red, mug, dog, the are one token, others several."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
