@@ -1,0 +1,51 @@
+import json
+
+import pytest
+import torch
+
+from diffwright.cli import main as cli
+from diffwright.cli.demo_page import fix, paint
+from diffwright.metrics.judge import Judge
+from diffwright.world.vocabulary import ATTRIBUTES
+from tests.support import tiny
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The demo's two models as tiny random ones, and few steps."""
+    torch.manual_seed(0)
+    pipe = tiny.pipeline("pocket")
+    judge = Judge(ATTRIBUTES, size=32, widths=(8, 8, 16), depths=(0, 0, 0)).eval()
+    monkeypatch.setattr("diffwright.weights.load.load", lambda *_, **__: pipe)
+    monkeypatch.setattr(Judge, "from_pretrained", classmethod(lambda *_: judge))
+    monkeypatch.setattr(paint, "STEPS", 2)
+    monkeypatch.setattr(fix, "STEPS", 2)
+    monkeypatch.setattr(paint, "CAPTIONS", 4)
+    return pipe
+
+
+def run(*words):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["demo", *map(str, words)])
+    return stopped.value.code
+
+
+def test_the_tour_writes_one_page_with_both_chapters(small, tmp_path, capsys):
+    before = {name: tensor.clone() for name, tensor in small.text_encoder.state_dict().items()}
+    record = tmp_path / "r.json"
+    assert run("--out", tmp_path / "d", "--prompt", "a <i>pink</i> rocket", "--json", record) == 0
+    html = (tmp_path / "d" / "index.html").read_text()
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["index.html"]
+    assert html.count("<article") == 2
+    assert html.count("a &lt;i&gt;pink&lt;/i&gt; rocket (seed") >= 4
+    assert "Not built yet" in html
+    assert set(json.loads(record.read_text())["figures"]) == {"paint", "fix"}
+    assert "Open " in capsys.readouterr().out
+    after = small.text_encoder.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_an_unknown_kind_is_refused_before_anything_is_written(small, tmp_path, capsys):
+    assert run("--out", tmp_path / "d", "--fix", "mug", "dukc") == 2
+    assert "did you mean 'duck'" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
