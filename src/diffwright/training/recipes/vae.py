@@ -1,0 +1,151 @@
+"""Recipe ``vae``: the picture autoencoder that all pocket models share.
+
+Stock ``AutoencoderKL``, f = 4, eight latent channels. The loss is the squared error alone; a little noise on the
+latents keeps the decoder steady under a denoiser's errors. At export each channel is brought to zero mean and
+unit variance inside the two 1x1 convolutions next to the latents, so ``scaling_factor`` is 1.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diffwright.metrics.pictures import psnr
+from diffwright.training.corpus import Renders, as_tensor, drawn_words, textures
+from diffwright.world.render import render
+from diffwright.world.sample import sample
+from diffwright.world.splits import seeds
+
+POSTERIOR_STD = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeOptions:
+    """Options of the recipe.
+
+    Args:
+        cache: Folder of cached renders.
+        channels: Widths at 1, 1/2 and 1/4 of the size.
+        crop: Side of the training crops, pixels.
+        noise: Standard deviation of the noise on latents, in units of their own.
+        init: Directory of an autoencoder to start from.
+    """
+
+    cache: Path = Path(".cache/renders")
+    channels: tuple[int, int, int] = (16, 48, 128)
+    crop: int = 32
+    noise: float = 0.04
+    init: Path | None = None
+
+
+class VaeTask:
+    """Reconstruct renders, drawn words and textures."""
+
+    name = "vae"
+
+    def __init__(self, options: VaeOptions) -> None:
+        self.options = options
+        self.renders = Renders(options.cache)
+        self.words, self.textures = drawn_words(1500, 1), textures(1500, 2)
+        scenes = sample(seeds("development", 128), core=False)
+        self.fixed = render(scenes).image
+        self.vae = self._build()
+
+    def _build(self) -> nn.Module:
+        from diffusers import AutoencoderKL
+
+        if self.options.init:
+            return AutoencoderKL.from_pretrained(self.options.init)
+        return AutoencoderKL(
+            block_out_channels=self.options.channels,
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            latent_channels=8,
+            layers_per_block=1,
+            norm_num_groups=8,
+            mid_block_add_attention=False,
+            sample_size=64,
+            scaling_factor=1.0,
+        )
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The autoencoder."""
+        return {"vae": self.vae}
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """Crops (B, 3, crop, crop) in [-1, 1]: seven in ten from renders, the rest words and textures."""
+        side = self.options.crop
+        renders = iter(self.renders.numbers(indices))
+        crops = []
+        for index in indices.tolist():
+            rng = np.random.Generator(np.random.PCG64([3, index]))
+            number, choice = next(renders), rng.random()
+            if choice < 0.70:
+                image = self.renders.cache.image(number)
+            else:
+                pool = self.words if choice < 0.88 else self.textures
+                image = pool[int(rng.integers(len(pool)))]
+            x, y = rng.integers(0, image.shape[0] - side + 1, 2)
+            crop = image[y : y + side, x : x + side]
+            crops.append(crop[:, ::-1] if rng.random() < 0.5 and choice < 0.70 else crop)
+        return as_tensor(np.stack(crops))
+
+    def loss(
+        self, modules: dict[str, nn.Module], batch: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+        """Squared error of the reconstruction from slightly noisy latents."""
+        vae: Any = modules["vae"]
+        z = vae.encode(batch).latent_dist.mean.float()
+        spread = z.std(dim=(0, 2, 3), keepdim=True)
+        noise = torch.randn(z.shape, generator=generator, device=z.device)
+        noisy = z + self.options.noise * spread * noise
+        error = F.mse_loss(vae.decode(noisy).sample.float(), batch)
+        offset = z.mean(dim=(0, 2, 3)).square().mean() + (spread.log() ** 2).mean()
+        return error + 1e-4 * offset, {"mse": error.detach(), "psnr": -10 * (error.detach() / 4).log10()}
+
+    def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
+        """PSNR on 128 unseen renders, and on words."""
+        words = as_tensor(drawn_words(64, 99))
+        return {
+            "psnr_renders": float(psnr(round_trip(modules["vae"], self.fixed), self.fixed).mean()),
+            "psnr_words": float(psnr(round_trip(modules["vae"], words), words).mean()),
+        }
+
+    def export(self, modules: dict[str, nn.Module], directory: Path) -> None:
+        """Write the autoencoder with unit-variance latents, half precision."""
+        import copy
+
+        vae: Any = copy.deepcopy(modules["vae"]).float()
+        normalise(vae, self.renders.pictures(self.renders.numbers(torch.arange(1024))))
+        vae.half().save_pretrained(directory)
+
+
+@torch.no_grad()
+def round_trip(vae: Any, images: Tensor, batch: int = 32) -> Tensor:
+    """Encode and decode pictures (B, 3, H, W) in [-1, 1]."""
+    parts = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in images.split(batch)]
+    return torch.cat(parts).float().clamp(-1, 1)
+
+
+@torch.no_grad()
+def normalise(vae: Any, images: Tensor) -> None:
+    """Bring each latent channel to zero mean and unit variance, in place, without changing reconstructions.
+
+    Args:
+        vae: An ``AutoencoderKL`` with its 1x1 quantization convolutions.
+        images: Pictures (B, 3, H, W) in [-1, 1] over which the moments are taken.
+    """
+    z = torch.cat([vae.encode(part).latent_dist.mean for part in images.split(64)])
+    mean, std = z.mean(dim=(0, 2, 3)), z.std(dim=(0, 2, 3))
+    c = len(mean)
+    before, after = vae.quant_conv, vae.post_quant_conv
+    before.weight[:c] /= std.view(-1, 1, 1, 1)
+    before.bias[:c] = (before.bias[:c] - mean) / std
+    before.weight[c:] = 0
+    before.bias[c:] = 2 * float(np.log(POSTERIOR_STD))
+    after.bias += (after.weight[:, :, 0, 0] * mean).sum(1)
+    after.weight *= std.view(1, -1, 1, 1)
