@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from diffwright.cli.bars import shown
-from diffwright.cli.flags import OutputFlags, command_line
+from diffwright.cli.flags import SeedFlags, command_line
 from diffwright.core.checks import text, whole
 from diffwright.core.progress import Progress
 
@@ -22,7 +22,7 @@ MISSING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demo(OutputFlags):
+class Demo(SeedFlags):
     """Tour the shipped models: writes one web page with every picture inside.
 
     diffwright demo --prompt "a pink rocket on snow" --fix mug rocket --out demo

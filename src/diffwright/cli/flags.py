@@ -13,10 +13,8 @@ from tyro.conf import arg
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFlags:
-    """Where the machine-readable result goes, and the seed."""
+    """Where the machine-readable result goes."""
 
-    seed: int = 0
-    """Seed of everything random; the same seed gives the same bytes on the same machine."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     """Also write the record as JSON to this file, or to standard output for "-"."""
 
@@ -37,6 +35,14 @@ class OutputFlags:
                 print()
             else:
                 write_json(self.json, dict(record))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedFlags(OutputFlags):
+    """The same, and the seed."""
+
+    seed: int = 0
+    """Seed of everything random; the same seed gives the same bytes on the same machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import tyro
 
 from diffwright.cli.bars import shown
-from diffwright.cli.flags import ModelFlags, OutputFlags, command_line
+from diffwright.cli.flags import ModelFlags, SeedFlags, command_line
 from diffwright.core.checks import text, whole
 from diffwright.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(ModelFlags, OutputFlags):
+class Generate(ModelFlags, SeedFlags):
     """Paint pictures from prompts.
 
     diffwright generate "a red mug on grass" "a blue car on sand" --count 4 --seed 7 --out pictures

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffwright.cli.bars import shown
-from diffwright.cli.flags import OutputFlags, command_line
+from diffwright.cli.flags import SeedFlags, command_line
 from diffwright.core.checks import whole
 from diffwright.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet(OutputFlags):
+class Sheet(SeedFlags):
     """Show rendered scenes with their captions; "world cache" renders many ahead for a training.
 
     diffwright world --count 16 --seed 3 --out sheet.png
@@ -47,10 +47,10 @@ class Sheet(OutputFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cache(OutputFlags):
+class Cache(SeedFlags):
     """Render scenes into a folder of shards, which a training reads; a stopped run goes on where it was.
 
-    diffwright world cache --count 100000 --out runs/renders
+    diffwright world cache --count 100000 --out .cache/renders
     """
 
     count: int = 100_000
@@ -61,7 +61,7 @@ class Cache(OutputFlags):
     """Share of scenes from the core vocabulary, 0 to 1."""
     workers: int = os.cpu_count() or 1
     """Processes, one thread each."""
-    out: Path = Path("runs/renders")
+    out: Path = Path(".cache/renders")
     """Folder of the shards; SEED is the first scene's seed."""
 
     def run(self) -> None:

@@ -1,0 +1,46 @@
+"""``diffwright bench``: run a bench, print its table, write its JSON."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import tyro
+
+from diffwright.cli.bars import shown
+from diffwright.cli.flags import OutputFlags
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(OutputFlags):
+    """Measure, print a table and write JSON.
+
+    diffwright bench concepts --quick --json concepts.json
+    """
+
+    name: Annotated[str, tyro.conf.Positional]
+    """Which bench: concepts, t2i."""
+    quick: bool = False
+    """The short form, under two minutes."""
+
+    def run(self) -> None:
+        """Run the bench."""
+        from rich.console import Console
+
+        from diffwright.bench import harness
+        from diffwright.core.checks import one_of
+
+        one_of("bench", self.name, harness.BENCHES)
+        surroundings = harness.environment()
+        with shown() as progress:
+            figures = harness.run(self.name, self.quick, progress)
+        to_stdout = str(self.json) == "-"
+        screen = Console(stderr=to_stdout)
+        screen.print(harness.table(figures, f"{self.name}{' (quick)' if self.quick else ''}"))
+        if surroundings["busy"]:
+            screen.print(f"note: {surroundings['busy']}; times are longer than on an idle one")
+        if to_stdout:
+            plain = {name: asdict(figure) for name, figure in figures.items()}
+            json.dump({"figures": plain, "environment": surroundings}, sys.stdout, indent=2)
+        elif self.json is not None:
+            harness.write_json(self.json, figures, surroundings)

@@ -1,0 +1,62 @@
+"""``diffwright train``: a pocket model by its recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from diffwright.cli.flags import SeedFlags, command_line
+from diffwright.core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(SeedFlags):
+    """Train a pocket model; the same command again goes on from the newest checkpoint.
+
+    diffwright train t2i --minutes 150 --optimizer diffgrad --out runs/t2i
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional]
+    """Which recipe: vae, judge, clip, t2i."""
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """Budget in minutes; that of the recipe's YAML by default."""
+    samples: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Budget in samples instead."""
+    optimizer: Literal["adamw", "diffgrad"] | None = None
+    """The optimizer; that of the recipe by default."""
+    lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """Highest learning rate."""
+    batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Samples a step."""
+    cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder that "world cache" rendered."""
+    init: Annotated[Path | None, tyro.conf.arg(metavar="MODEL")] = None
+    """Model to start from."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of checkpoints, log and finished model; runs/RECIPE by default."""
+
+    def run(self) -> None:
+        """Train, or resume."""
+        if self.minutes is not None and self.samples is not None:
+            raise ConfigError(
+                f"both --minutes {self.minutes:g} and --samples {self.samples} were given; give one of them"
+            )
+        from diffwright.training.catalog import train
+
+        out = self.out or Path("runs") / self.recipe
+        settings = {
+            "out": out,
+            "minutes": self.minutes,
+            "samples": self.samples,
+            "optimizer": self.optimizer,
+            "lr": self.lr,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+        }
+        result = train(self.recipe, settings, {"cache": self.cache, "init": self.init})
+        lines = [
+            f"{name:<28} {value:.4g}" for name, value in result.items() if isinstance(value, int | float)
+        ]
+        record = {"command": command_line(), "out": str(out), **result}
+        self.say(record, "\n".join([*lines, f"model in {out / 'model'}"]))

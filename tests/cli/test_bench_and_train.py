@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from diffwright.bench import harness
+from diffwright.cli import main as cli
+from diffwright.training import catalog
+
+
+def run(*words):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*map(str, words)])
+    return stopped.value.code
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    asked = []
+
+    def fake(name, quick, progress):
+        asked.append((name, quick))
+        return {"edit_ms": harness.Figure(12.5, "ms", "lower", "five runs")}
+
+    monkeypatch.setattr(harness, "run", fake)
+    return asked
+
+
+def test_a_bench_prints_its_table_and_writes_its_json(measured, tmp_path, capsys):
+    assert run("bench", "concepts", "--quick", "--json", tmp_path / "b.json") == 0
+    assert measured == [("concepts", True)]
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert written["figures"]["edit_ms"]["value"] == 12.5
+    assert written["environment"]["cores"]
+    assert "edit_ms" in capsys.readouterr().out
+
+
+def test_json_on_standard_output_is_nothing_but_json(measured, capsys):
+    assert run("bench", "concepts", "--json", "-") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["figures"]["edit_ms"]["better"] == "lower"
+    assert "edit_ms" in shown.err
+
+
+def test_an_unknown_bench_or_recipe_is_named(capsys):
+    assert run("bench", "concept") == 2
+    assert "did you mean 'concepts'" in capsys.readouterr().err
+    assert run("train", "t2") == 2
+    assert "did you mean 't2i'" in capsys.readouterr().err
+
+
+def test_flags_of_train_reach_the_recipe(monkeypatch, tmp_path, capsys):
+    seen = {}
+
+    def fake(name, settings, options, progress=None):
+        seen.update(name=name, settings=settings, options=options)
+        return {"samples": 64, "psnr_renders": 33.5}
+
+    monkeypatch.setattr(catalog, "train", fake)
+    out = tmp_path / "run"
+    flags = ("--minutes", 3, "--optimizer", "diffgrad", "--init", tmp_path, "--out", out, "--seed", 7)
+    assert run("train", "vae", *flags, "--json", tmp_path / "r.json") == 0
+    given = {name: value for name, value in seen["settings"].items() if value is not None}
+    assert given == {"out": out, "minutes": 3.0, "optimizer": "diffgrad", "seed": 7}
+    assert seen["options"] == {"cache": None, "init": tmp_path}
+    assert "psnr_renders" in capsys.readouterr().out
+    assert json.loads((tmp_path / "r.json").read_text())["samples"] == 64
+
+
+def test_two_budgets_are_refused(capsys):
+    assert run("train", "vae", "--minutes", 1, "--samples", 1) == 2
+    assert "give one of them" in capsys.readouterr().err
