@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from diffwright.concepts.keys import Phrase, aligned_keys, reading
+from diffwright.concepts.keys import Phrase, Rows, reading, rows_of
 from diffwright.concepts.patch import ConceptEdit, Fit, Patch, fingerprint_of
 from diffwright.concepts.solve import Factors, ridge
 from diffwright.core.checks import in_range
@@ -33,6 +34,7 @@ def edit_concepts(
     lam: float = 1e-2,
     templates: Sequence[str] = TEMPLATES,
     tokens: str = "last",
+    aim: str = "output",
     preserve_weight: float = 1.0,
 ) -> ConceptEdit:
     """Compute the edit that turns each source concept into its target; the pipeline is not changed yet.
@@ -45,12 +47,14 @@ def edit_concepts(
     Args:
         pipe: a pipeline of a layout that supports ``fix``.
         pairs: (source, target) concepts, such as ``("mug", "duck")``.
-        preserve: concepts whose meaning must stay.
+        preserve: concepts whose meaning must stay; they are put into the templates, whose words are held too.
         site: one or several site names or patterns with ``*``: a linear part of a text layer, or ``k`` and
             ``v`` of UNet cross-attentions; by default the attention output of each text encoder's layer 0.
         lam: ridge strength, above 0.
         templates: prompts with ``{}`` where the concept goes; it may stand anywhere.
         tokens: which positions are rewritten: ``last``, ``last+eos`` or ``last+eos+pad``.
+        aim: ``output`` wants the target's output of the site, as in the paper; ``stream`` wants the target's
+            residual stream after it (``attn.out`` and ``mlp.out`` of text layers only).
         preserve_weight: importance of a preserved row against an edited one, above 0.
 
     Returns:
@@ -69,19 +73,19 @@ def edit_concepts(
     names = site if site is not None else [f"{prefix}.0.attn.out" for prefix in backbone.text_encoders]
     phrases = [tuple(Phrase.of(t, concept) for concept in pair) for pair in pairs for t in templates]
     kept = [Phrase.of(t, concept) for concept in preserve for t in templates]
-    both = [*phrases, *((phrase, phrase) for phrase in kept)]
     patches, fits, read = [], [], {}
     for place in match(pipe, names):
         reads = reading(place)
         if reads not in read:
-            read = {reads: aligned_keys(pipe, place, both, tokens)}
-        factors, place_fits = _solve(place, read[reads], pairs, len(phrases), lam, preserve_weight)
+            read = {reads: rows_of(pipe, place, phrases, kept, tokens=tokens, aim=aim)}
+        factors, place_fits = _solve(place, *read[reads], pairs, lam, preserve_weight)
         patches.append(Patch(place.name, factors, fingerprint_of(place.linear)))
         fits += place_fits
     settings = {
         "lam": lam,
         "templates": list(templates),
         "tokens": tokens,
+        "aim": aim,
         "preserve_weight": preserve_weight,
     }
     edit = ConceptEdit(patches, pairs, preserve=tuple(preserve), settings=settings, fits=tuple(fits))
@@ -108,32 +112,32 @@ def _checked(pairs: Sequence[Pair], templates: Sequence[str]) -> tuple[Pair, ...
 
 def _solve(
     site: Site,
-    rows: list[tuple[Any, Any]],
+    rows: list[Rows],
+    held: Tensor | None,
     pairs: Sequence[Pair],
-    edited: int,
     lam: float,
     preserve_weight: float,
 ) -> tuple[Factors, list[Fit]]:
-    """Solve one site and measure how well each pair fits.
-
-    The first ``edited`` entries of ``rows`` are edits, the templates of each pair in turn; the rest is held.
-    """
+    """Solve one site and measure how well each pair fits; ``rows`` are the templates of each pair in turn."""
     weight = site.linear.weight.detach().double()
-    counts = [len(source) for source, _ in rows]
-    keys = torch.cat([source for source, _ in rows])
-    wanted = torch.cat([target for _, target in rows])
-    residuals = (wanted - keys) @ weight.T
-    first_kept = sum(counts[:edited])
-    importance = torch.ones(len(keys), dtype=keys.dtype, device=keys.device)
-    importance[first_kept:] = preserve_weight
-    factors = Factors(*(f.float().cpu() for f in ridge(keys, residuals, lam, importance)))
+    keys = torch.cat([row.keys for row in rows])
+    residuals = torch.cat([row.residuals(weight) for row in rows])
+    held = keys[:0] if held is None else held
+    importance = torch.cat([torch.ones(len(keys)), torch.full((len(held),), preserve_weight)])
+    solution = ridge(
+        torch.cat([keys, held]),
+        torch.cat([residuals, residuals.new_zeros(len(held), residuals.shape[1])]),
+        lam,
+        importance.to(keys),
+    )
+    factors = Factors(*(factor.float().cpu() for factor in solution))
     left = residuals - keys @ factors.dense().to(keys).T
-    values = wanted @ weight.T
-    fits, start, each = [], 0, edited // len(pairs)
-    for number, (source, target) in enumerate(pairs):
-        stop = start + sum(counts[number * each : (number + 1) * each])
-        size = values[start:stop].norm().clamp_min(1e-30)
-        before, after = (float(r[start:stop].norm() / size) for r in (residuals, left))
-        fits.append(Fit(source, target, site.name, before, after))
-        start = stop
+    values = keys @ weight.T + residuals
+    each = len(rows) // len(pairs)
+    counts = [sum(len(row.keys) for row in rows[n * each : (n + 1) * each]) for n in range(len(pairs))]
+    split = [tensor.split(counts) for tensor in (residuals, left, values)]
+    fits = []
+    for (source, target), before, after, value in zip(pairs, *split, strict=True):
+        size = value.norm().clamp_min(1e-30)
+        fits.append(Fit(source, target, site.name, float(before.norm() / size), float(after.norm() / size)))
     return factors, fits

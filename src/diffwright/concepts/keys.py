@@ -1,4 +1,4 @@
-"""What a linear site reads at a concept: the keys of the closed-form edit.
+"""What a linear site reads at a concept, and what it must add there: keys and wanted changes of its output.
 
 A causal text encoder computes the rows up to a token from the tokens up to it, so the model runs on prompts
 cut after the last token needed, and only as far as the edited layer: for layer 0 no more than the embedding,
@@ -7,20 +7,21 @@ one normalisation and one attention.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffwright.core.checks import one_of
 from diffwright.core.errors import InputError
-from diffwright.diffusion.hooks import input_of
+from diffwright.diffusion.hooks import input_of, taps
 from diffwright.diffusion.prompts import encode, first_eos, token_span, tokenize
-from diffwright.diffusion.sites import Site
+from diffwright.diffusion.sites import Site, find
 
 TOKENS = ("last", "last+eos", "last+eos+pad")
+AIMS = ("output", "stream")
 CHUNK = 512
 
 
@@ -53,44 +54,79 @@ class Phrase:
         return cls(before + concept.strip() + after[0], len(before), len(before) + len(concept.strip()))
 
 
-def aligned_keys(
-    pipe: Any, site: Site, pairs: Sequence[tuple[Phrase, Phrase]], tokens: str = "last"
-) -> list[tuple[Tensor, Tensor]]:
+class Rows(NamedTuple):
+    """What one pair asks of a site, a row for each rewritten position, float64.
+
+    Attributes:
+        keys: (n, I), what the site reads at the source.
+        wanted: (n, I), what it reads at the target.
+        carried: (n, O), what the residual stream beside the site lacks; zero (n, 1) for ``output``.
+    """
+
+    keys: Tensor
+    wanted: Tensor
+    carried: Tensor
+
+    def residuals(self, weight: Tensor) -> Tensor:
+        """Give what must be added to the outputs of a bias-free map.
+
+        Shapes:
+            weight (O, I) -> (n, O)
+        """
+        return (self.wanted - self.keys) @ weight.T + self.carried
+
+
+def rows_of(
+    pipe: Any,
+    site: Site,
+    pairs: Sequence[tuple[Phrase, Phrase]],
+    held: Sequence[Phrase] = (),
+    *,
+    tokens: str = "last",
+    aim: str = "output",
+) -> tuple[list[Rows], Tensor | None]:
     """Collect what a site reads at the source and at the target of each pair, row by row aligned.
 
     Args:
         pipe: a supported pipeline.
         site: a linear part of a text layer, or ``k`` or ``v`` of a UNet cross-attention.
-        pairs: source and target phrases.
+        pairs: source and target phrases, at least one pair.
+        held: phrases that must stay as they are.
         tokens: ``last`` takes the concept's last token; ``last+eos`` adds the first end-of-text token;
             ``last+eos+pad`` takes every position from the last token on, the target's aligned by offset.
+        aim: ``output`` wants the target's output of the site, as in the paper; ``stream`` wants the target's
+            residual stream after it, which ``attn.out`` and ``mlp.out`` of text layers write into.
 
     Returns:
-        For each pair the rows of its source and of its target, float64.
-
-    Shapes:
-        -> each (n, I); n positions of the source, I inputs of the site
+        One entry for each pair, and the keys of every token of the held phrases up to their concept (and of
+        the later positions that ``tokens`` names), or None if there are none.
 
     Raises:
         InputError: the site reads no text, or a concept lies outside of what the model reads.
+        ConfigError: unknown ``tokens`` or ``aim``.
     """
     one_of("tokens", tokens, TOKENS)
-    tokenizer = tokenizer_of(pipe, site)
-    phrases = list(dict.fromkeys(phrase for pair in pairs for phrase in pair))
+    one_of("aim", aim, AIMS)
+    tokenizer = pipe.tokenizer_2 if site.owner == "text_encoder_2" else pipe.tokenizer
+    phrases = list(dict.fromkeys([*(phrase for pair in pairs for phrase in pair), *held]))
     ids, mask = tokenize(tokenizer, [phrase.prompt for phrase in phrases])
     last = [token_span(tokenizer, phrase.prompt, phrase.start, phrase.stop)[1] for phrase in phrases]
-    eos = first_eos(tokenizer, ids).tolist()
-    end = {phrase: (last[i], eos[i]) for i, phrase in enumerate(phrases)}
-    wanted = [_positions(end[source], end[target], tokens, ids.shape[1]) for source, target in pairs]
-    lengths = dict.fromkeys(phrases, 0)
-    for pair, both in zip(pairs, wanted, strict=True):
-        for phrase, positions in zip(pair, both, strict=True):
-            lengths[phrase] = max(lengths[phrase], max(positions) + 1)
-    rows = _rows(pipe, site, lengths, ids, mask)
-    return [
-        (rows[source][at_source], rows[target][at_target])
-        for (source, target), (at_source, at_target) in zip(pairs, wanted, strict=True)
+    ends = dict(zip(phrases, zip(last, first_eos(tokenizer, ids).tolist(), strict=True), strict=True))
+    total = ids.shape[1]
+    wanted = [_positions(ends[source], ends[target], tokens, total) for source, target in pairs]
+    kept = [[*range(ends[h][0]), *_positions(ends[h], ends[h], tokens, total)[0]] for h in held]
+    needs = [
+        (p, at) for pair, both in zip(pairs, wanted, strict=True) for p, at in zip(pair, both, strict=True)
     ]
+    lengths = dict.fromkeys(phrases, 0)
+    for phrase, positions in [*needs, *zip(held, kept, strict=True)]:
+        lengths[phrase] = max(lengths[phrase], max(positions) + 1)
+    read, stream = _activations(pipe, site, lengths, (ids, mask), aim)
+    rows = [
+        Rows(read[a][at_a], read[b][at_b], stream[b][at_b] - stream[a][at_a])
+        for (a, b), (at_a, at_b) in zip(pairs, wanted, strict=True)
+    ]
+    return rows, torch.cat([read[h][at] for h, at in zip(held, kept, strict=True)]) if held else None
 
 
 def _positions(
@@ -117,34 +153,53 @@ def reading(site: Site) -> str:
     return "encoding"
 
 
-def tokenizer_of(pipe: Any, site: Site) -> Any:
-    """Give the tokenizer whose tokens a site reads."""
-    return pipe.tokenizer_2 if site.owner == "text_encoder_2" else pipe.tokenizer
+Activations = dict[Phrase, Tensor]
 
 
 @torch.no_grad()
-def _rows(
-    pipe: Any, site: Site, lengths: dict[Phrase, int], ids: Tensor, mask: Tensor
-) -> dict[Phrase, Tensor]:
-    """Run the phrases, shortest first, and give what the site reads at their leading positions."""
-    order = sorted(range(len(ids)), key=list(lengths.values()).__getitem__)
-    phrases, rows = list(lengths), {}
-    for part in _chunks(order, CHUNK):
+def _activations(
+    pipe: Any, site: Site, lengths: dict[Phrase, int], tokens: tuple[Tensor, Tensor], aim: str
+) -> tuple[Activations, Activations]:
+    """Run the phrases, shortest first; give the site's input and the stream beside it, row by row."""
+    phrases = list(lengths)
+    order = sorted(range(len(phrases)), key=list(lengths.values()).__getitem__)
+    read, stream = {}, {}
+    for start in range(0, len(order), CHUNK):
+        part = order[start : start + CHUNK]
         length = lengths[phrases[part[-1]]]
         if reading(site) == "encoding":
-            read = encode(pipe, [phrases[i].prompt for i in part])
+            keys = encode(pipe, [phrases[i].prompt for i in part])
+            beside = None
         else:
-            read = _read_by_text(pipe, site, ids[part, :length], mask[part, :length])
-        rows |= {phrases[i]: row.double() for i, row in zip(part, read, strict=True)}
-    return rows
+            ids, mask = (both[part, :length] for both in tokens)
+            keys, beside = _read_by_text(pipe, site, ids, mask, aim)
+        beside = keys.new_zeros(*keys.shape[:2], 1) if beside is None else beside
+        read |= {phrases[i]: row.double() for i, row in zip(part, keys, strict=True)}
+        stream |= {phrases[i]: row.double() for i, row in zip(part, beside, strict=True)}
+    return read, stream
 
 
-def _chunks(order: list[int], size: int) -> Iterable[list[int]]:
-    return (order[start : start + size] for start in range(0, len(order), size))
-
-
-def _read_by_text(pipe: Any, site: Site, ids: Tensor, mask: Tensor) -> Tensor:
+def _read_by_text(pipe: Any, site: Site, ids: Tensor, mask: Tensor, aim: str) -> tuple[Tensor, Tensor | None]:
     encoder = getattr(pipe, site.owner)
-    ids, mask = ids.to(encoder.device), mask.to(encoder.device)
     masked = getattr(encoder.config, "use_attention_mask", None)
-    return input_of(site, lambda: encoder(ids, attention_mask=mask if masked else None))
+    ids, attention = ids.to(encoder.device), mask.to(encoder.device) if masked else None
+
+    def run() -> None:
+        encoder(ids, attention_mask=attention)
+
+    if aim == "output":
+        return input_of(site, run), None
+    with taps([_stream_before(pipe, site)], inputs=True) as captured:
+        keys = input_of(site, run)
+    return keys, next(iter(captured.values()))[0]
+
+
+def _stream_before(pipe: Any, site: Site) -> Site:
+    """Find the module whose input is the residual stream that the site's output is added to."""
+    if site.kind not in ("attn.out", "mlp.out"):
+        raise InputError(f"{site.name} does not write into the residual stream; use aim='output' there.")
+    prefix, layer = site.name.split(".")[:2]
+    block = find(pipe, f"{prefix}.{layer}.block")
+    if site.kind == "attn.out":
+        return block
+    return Site(f"{block.name} middle", f"{block.path}.layer_norm2", block.module.layer_norm2, block.owner)

@@ -1,8 +1,8 @@
 """The concept edit as its paper released it, written from the equations to be measured against.
 
 Full passes over all 77 positions for the source and the target of each template, every position from the
-concept's last token on as a key (291 for two tokens and the four templates), single precision, one outer product
-a key and an explicit inverse, the layer's bias left inside the values.
+concept's last token on as a key (291 for two tokens and the four templates), single precision, one outer
+product a key and an explicit inverse, the layer's bias left inside the values.
 """
 
 from __future__ import annotations
