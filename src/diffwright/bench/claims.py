@@ -1,0 +1,332 @@
+"""The pages `docs/claims.md` and `docs/benchmarks.md`, generated from `docs/bench/*.json`.
+
+`python -m diffwright.bench.claims` writes both. A verdict is computed from measured figures, never typed in.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffwright.bench.harness import BENCHES, Figure, number
+from diffwright.core import atomic
+from diffwright.core.errors import InputError
+
+Measured = Mapping[str, Mapping[str, Any]]
+"""What the JSON files hold, by the name of their bench."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A figure that must stay at or above `at_least`, or at or below `at_most`."""
+
+    figure: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether a value keeps the bound."""
+        return (self.at_least is None or value >= self.at_least) and (
+            self.at_most is None or value <= self.at_most
+        )
+
+    def __str__(self) -> str:
+        return f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What an abstract claims, in our words, and the figures that decide it here.
+
+    Args:
+        text: the claim.
+        bench: whose figures decide; empty while no bench measures it.
+        bounds: all must hold for "confirmed".
+        control: what it is compared with.
+        control_figure: figure of the same bench that measures the control.
+        scope: how our measurement differs from the paper's.
+    """
+
+    text: str
+    bench: str = ""
+    bounds: tuple[Bound, ...] = ()
+    control: str = ""
+    control_figure: str = ""
+    scope: str = ""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper and the claims of its abstract."""
+
+    title: str
+    source: str
+    claims: tuple[Claim, ...]
+
+
+PAPERS = (
+    Paper(
+        "Localizing and Editing Knowledge in Text-to-Image Generative Models (causal tracing, Diff-QuickFix)",
+        "Basu et al., ICLR 2024, arXiv 2310.13730",
+        (
+            Claim("In the UNet, knowledge of an attribute is spread over many components."),
+            Claim("Different attributes often have different sets of components."),
+            Claim("The CLIP text encoder has one causal state: layer 0 self-attention, last subject token."),
+            Claim(
+                "A concept is edited in under a second by a closed-form update.",
+                "concepts",
+                (Bound("edit_ms_clip_l", at_most=1000),),
+                "the path as published, on the same machine; times slower",
+                "reference_path_ratio",
+                "CLIP ViT-L/14 shapes at random weights, one pair, four templates",
+            ),
+            Claim("This is 1000 times faster than editing by fine-tuning."),
+            Claim(
+                "The edit works, without data.",
+                "concepts",
+                (Bound("efficacy", at_least=0.7), Bound("unrelated_drop", at_most=0.05)),
+                "all prompts that the edit should leave alone; worst fall of a value",
+                "unrelated_drop",
+                "pocket model, 20 test pairs; efficacy at least 0.7 is our bound, the abstract names none",
+            ),
+            Claim("It edits about as well as fine-tuning does."),
+        ),
+    ),
+    Paper(
+        "Improving Diffusion Models for Scene Text Editing with Dual Encoders (DiffSTE)",
+        "Ji et al., TMLR 2024, arXiv 2304.05568",
+        (
+            Claim("Plain diffusion models struggle to write correct text and to follow a text style."),
+            Claim("A character encoder makes the written words more legible."),
+            Claim("An instruction encoder gives better control of the style."),
+            Claim("The text takes the named style, or else that of the text around it."),
+            Claim("It carries over to variants of a font that were never shown, such as italic and bold."),
+            Claim("It mixes fonts into a new one."),
+            Claim("It follows freer wording of the instruction."),
+            Claim(
+                "It beats earlier methods in correctness, naturalness and style control on five data sets."
+            ),
+        ),
+    ),
+    Paper(
+        "DiffEditor: Boosting Accuracy and Flexibility on Diffusion-based Image Editing",
+        "Mou et al., CVPR 2024, arXiv 2402.02583",
+        (
+            Claim("Image prompts beside the text describe the edit better."),
+            Claim("Stochastic sampling in a region adds flexibility and keeps the rest consistent."),
+            Claim("Regional score guidance improves the edit."),
+            Claim("Time travel during sampling improves the edit."),
+            Claim("It is the best at moving, resizing and dragging within a picture."),
+            Claim("It is the best at replacing appearance and pasting objects across pictures."),
+            Claim("It does so efficiently."),
+        ),
+    ),
+    Paper(
+        "Diffusion Model for Dense Matching (DiffMatch)",
+        "Nam et al., ICLR 2024, arXiv 2305.19094",
+        (
+            Claim(
+                "Methods without an explicit prior often fail on textureless or repetitive regions, large "
+                "displacements and noise."
+            ),
+            Claim(
+                "A conditional diffusion model of data and prior term is clearly better than earlier methods."
+            ),
+            Claim("A cascade with a super-resolution stage overcomes the limited resolution."),
+            Claim("Ablations show that each component helps."),
+        ),
+    ),
+    Paper(
+        "diffGrad: An Optimization Method for Convolutional Neural Networks",
+        "Dubey et al., IEEE TNNLS 2020, arXiv 1909.11015",
+        (
+            Claim(
+                "Weights whose gradient changes fast take larger steps than those whose gradient is steady."
+            ),
+            Claim("A regret bound shows that it converges."),
+            Claim("It does well on three synthetic non-convex functions."),
+            Claim(
+                "It beats SGDM, AdaGrad, AdaDelta, RMSProp, AMSGrad and Adam with a ResNet on CIFAR-10 and -100."
+            ),
+            Claim("It does uniformly well with different activation functions."),
+        ),
+    ),
+)
+
+GOALS: dict[str, tuple[Bound, ...]] = {
+    "t2i": (
+        Bound("kind_accuracy", at_least=0.80),
+        Bound("color_accuracy", at_least=0.90),
+        Bound("style_accuracy", at_least=0.90),
+        Bound("viewpoint_accuracy", at_least=0.85),
+        Bound("count_accuracy", at_least=0.75),
+        Bound("judge_accuracy_min", at_least=0.97),
+        Bound("judge_vae_accuracy_min", at_least=0.95),
+        Bound("vae_psnr", at_least=32),
+        Bound("seconds_per_image", at_most=1.5),
+    ),
+    "concepts": (
+        Bound("edit_ms_clip_l", at_most=300),
+        Bound("reference_path_ratio", at_least=10),
+        Bound("revert_exact", at_least=1),
+        Bound("artifact_kib_clip_l", at_most=32),
+        Bound("efficacy", at_least=0.70),
+        Bound("unrelated_drop", at_most=0.05),
+    ),
+}
+"""What the project set out to reach, by bench (for models trained on a CPU)."""
+
+_GENERATED = "Generated from `bench/*.json` by `python -m diffwright.bench.claims`; not edited by hand.\n"
+
+
+def load(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read all measured figures.
+
+    Args:
+        folder: with one `NAME.json` a bench, as `diffwright bench NAME --json` writes it.
+
+    Returns:
+        The contents by name of the bench, in the order of `BENCHES`.
+
+    Raises:
+        InputError: a file is not such a JSON, or belongs to no bench.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.stem not in BENCHES:
+            raise InputError(f"{path} belongs to no bench ({', '.join(BENCHES)}); rename or remove it")
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            for figure in content["figures"].values():
+                Figure(float(figure["value"]), figure["unit"], figure["better"])
+            dict(content["environment"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} holds no bench figures ({error!r}); write it with diffwright bench"
+            ) from error
+        found[path.stem] = content
+    return {name: found[name] for name in BENCHES if name in found}
+
+
+def verdict(claim: Claim, measured: Measured) -> str:
+    """Decide a claim: "confirmed", "refuted", or "not run here" when one of its figures is missing."""
+    figures = measured.get(claim.bench, {}).get("figures", {})
+    if not claim.bounds or any(bound.figure not in figures for bound in claim.bounds):
+        return "not run here"
+    kept = all(bound.holds(figures[bound.figure]["value"]) for bound in claim.bounds)
+    return "confirmed" if kept else "refuted"
+
+
+def claims_page(measured: Measured) -> str:
+    """Write the page of claims.
+
+    Args:
+        measured: as `load` gives it.
+
+    Returns:
+        Markdown.
+    """
+    counts = Counter(verdict(claim, measured) for paper in PAPERS for claim in paper.claims)
+    parts = ["# What the papers claim, and what was measured here\n", _GENERATED]
+    parts.append(
+        ", ".join(f"{counts[word]} {word}" for word in ("confirmed", "refuted", "not run here")) + ".\n"
+    )
+    for paper in PAPERS:
+        parts.append(f"## {paper.title}\n\n{paper.source}\n")
+        rows = [_claim_row(claim, measured) for claim in paper.claims]
+        parts.append(_table(("claim", "verdict", "figure", "control", "command"), rows))
+    return "\n".join(parts)
+
+
+def _claim_row(claim: Claim, measured: Measured) -> tuple[str, ...]:
+    word = verdict(claim, measured)
+    if word == "not run here":
+        return claim.text, word, "", "", ""
+    figures = measured[claim.bench]["figures"]
+    found = [f"{_shown(b.figure, figures[b.figure])} ({b})" for b in claim.bounds]
+    control = claim.control
+    if claim.control_figure in figures:
+        control += f": {_shown(claim.control_figure, figures[claim.control_figure])}"
+    scope = [claim.scope] if claim.scope else []
+    return claim.text, f"**{word}**", "; ".join(found + scope), control, f"`{_command(claim.bench)}`"
+
+
+def benchmarks_page(measured: Measured) -> str:
+    """Write the page of all figures, each beside its goal.
+
+    Args:
+        measured: as `load` gives it.
+
+    Returns:
+        Markdown.
+    """
+    parts = ["# Benchmarks\n", _GENERATED]
+    if not measured:
+        parts.append("No bench has been run yet.\n")
+    for name, content in measured.items():
+        goals = {bound.figure: bound for bound in GOALS.get(name, ())}
+        rows = [_figure_row(key, figure, goals.get(key)) for key, figure in content["figures"].items()]
+        parts.append(f"## {name}\n\n`{_command(name)}`\n\n{_surroundings(content['environment'])}\n")
+        parts.append(_table(("figure", "value", "better", "goal", "note"), rows))
+    return "\n".join(parts)
+
+
+def _figure_row(name: str, figure: Mapping[str, Any], goal: Bound | None) -> tuple[str, ...]:
+    reached = "" if goal is None else f"{goal}: {'reached' if goal.holds(figure['value']) else '**missed**'}"
+    value = f"{number(figure['value'])} {figure['unit']}".strip()
+    return name, value, figure["better"], reached, figure.get("note", "")
+
+
+def _surroundings(environment: Mapping[str, Any]) -> str:
+    commit = f"commit {environment['commit'][:10]}" if environment.get("commit") else "no commit known"
+    dirty = " with uncommitted changes" if environment.get("dirty") else ""
+    versions = ", ".join(
+        f"{key} {environment[key]}" for key in ("torch", "diffusers") if environment.get(key)
+    )
+    words = [
+        "a quick run" if environment.get("quick") else "",
+        commit + dirty,
+        str(environment.get("date", "")),
+        str(environment.get("machine", "")),
+        f"{environment['cores']} cores" if "cores" in environment else "",
+        versions,
+        str(environment.get("busy", "")),
+    ]
+    return "Measured: " + "; ".join(word for word in words if word) + "."
+
+
+def _shown(name: str, figure: Mapping[str, Any]) -> str:
+    return f"{name} = {number(figure['value'])} {figure['unit']}".strip()
+
+
+def _command(bench: str) -> str:
+    return f"diffwright bench {bench} --json docs/bench/{bench}.json"
+
+
+def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [headings, tuple("---" for _ in headings), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def write_pages(docs: Path) -> None:
+    """Write both pages from the figures in `docs/bench`.
+
+    Args:
+        docs: the documentation folder.
+
+    Raises:
+        InputError: a file there holds no figures.
+        JobFailed: a page cannot be written.
+    """
+    measured = load(docs / "bench")
+    atomic.write_text(docs / "claims.md", claims_page(measured))
+    atomic.write_text(docs / "benchmarks.md", benchmarks_page(measured))
+
+
+if __name__ == "__main__":
+    write_pages(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
