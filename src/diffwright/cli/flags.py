@@ -56,11 +56,11 @@ class ModelFlags:
     variant: Annotated[str | None, arg(metavar="NAME")] = None
     """Variant of the weight files, such as fp16."""
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
-    """Number format; that of the device by default."""
+    """Number format of the weights; float32 by default."""
     offline: bool = False
     """Never use the network, even for a hub id."""
     device: Annotated[str | None, arg(metavar="NAME")] = None
-    """cpu, cuda, cuda:1 or mps; the best one present by default."""
+    """cpu, cuda, cuda:1 or mps; cpu by default."""
 
     def load(self) -> Any:
         """Load the pipeline that the flags name.
@@ -71,14 +71,12 @@ class ModelFlags:
         Raises:
             WeightsError: The model is missing, damaged, unsafe or not supported.
         """
-        import torch
-
         from diffwright.weights.load import load
 
         return load(
             self.model,
             device=self.device,
-            dtype=None if self.dtype is None else getattr(torch, self.dtype),
+            dtype=self.dtype,
             revision=self.revision,
             variant=self.variant,
             offline=self.offline,

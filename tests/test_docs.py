@@ -1,0 +1,41 @@
+"""What the documents say must hold: links lead somewhere, commands parse, the table is the real one."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from diffwright.cli import main as cli
+from diffwright.diffusion.backbones import table
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+COMMANDS = sorted(
+    {
+        (page.name, line.split("#")[0].strip())
+        for page in PAGES
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.S)
+        for line in block.splitlines()
+        if line.startswith("diffwright ") and line == line.rstrip("\\")
+    }
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_commands_in_the_documents_parse(page, command):
+    words = shlex.split(command)[1:]
+    verb = " ".join(words[:2]) if " ".join(words[:2]) in cli.VERBS else words[0]
+    assert verb in cli.VERBS
+    cli.parse(verb, words[len(verb.split()) :])
+
+
+def test_the_guide_shows_the_table_that_decides():
+    guide = (ROOT / "docs" / "models.md").read_text("utf-8")
+    assert guide.split("<!-- backbones -->\n")[1].split("<!-- /backbones -->")[0] == table()
