@@ -1,4 +1,4 @@
-"""The optimizers: :class:`DiffGrad` (coupled decay, as the paper) and :class:`DiffGradW` (decoupled decay)."""
+"""The optimizers: :class:`DiffGrad` (coupled decay, as in the paper) and :class:`DiffGradW` (decoupled)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,11 +28,12 @@ from diffwright.optim.sharing import owns_gradient
 class DiffGrad(Optimizer):
     r"""Adam whose step is damped where the gradient hardly changes: θ ← θ - α ξ m̂ / (√v̂ + ε), ξ = σ(\|Δg\|).
 
-    The friction ξ lies in [0.5, 1): where gradients are small, as on most networks, it is 0.5 nearly everywhere
-    and the optimizer is close to Adam at half the learning rate. ``diffwright.optim.diagnostics`` shows it.
+    The friction ξ lies in [0.5, 1): where gradients are small, as on most networks, it is 0.5 nearly
+    everywhere and the optimizer is close to Adam at half the learning rate; ``diffwright.optim.diagnostics``
+    shows it.
 
-    ``p.grad`` is never written. A parameter without a gradient keeps its whole state, so its next Δg spans the
-    gap. With ``maximize`` or coupled decay the stored previous gradient is the one the rule used. Complex
+    ``p.grad`` is never written. A parameter without a gradient keeps its whole state, so its next Δg spans
+    the gap. With ``maximize`` or coupled decay the stored previous gradient is the one the rule used. Complex
     parameters are stepped as pairs of real numbers. Sparse gradients are refused.
 
     Args:
@@ -49,11 +50,11 @@ class DiffGrad(Optimizer):
         eps_mode: ``paper`` (as torch's Adam) or ``reference`` (as the authors' code: √v + ε, then corrected).
         rectify: Scale the step by RAdam's variance rectification; the friction stays.
         prev_grad_dtype: ``torch.bfloat16`` stores the previous gradient in half the memory; None in full.
-        share_grad: Keep the gradient tensor itself as previous gradient where the optimizer can prove to be its
-            only owner, and set ``p.grad`` to None then; it copies wherever it cannot.
+        share_grad: Keep the gradient tensor itself as previous gradient where the optimizer can prove to be
+            its only owner, and set ``p.grad`` to None then; it copies wherever it cannot.
         maximize: Ascend.
         foreach: Use torch's foreach operations; None chooses as torch does (on accelerators).
-        fused: Use one kernel: C++ on the CPU (built on first use), Triton on CUDA. None means no, as in torch.
+        fused: Use one kernel: C++ on the CPU (built on first use), Triton on CUDA. None means no.
         capturable: Keep step counts on the device, for CUDA graphs.
         differentiable: Let autograd run through ``step``.
 
@@ -201,7 +202,7 @@ class DiffGrad(Optimizer):
                 param.grad = None
 
     def _may_take(self, param: Tensor, group: dict[str, Any]) -> bool:
-        """Tell whether the gradient may become the stored one: the rule uses it as it is, and nobody else can."""
+        """Tell whether the gradient may become the stored one: used as it is, and out of others' reach."""
         changed = group["maximize"] or (group["weight_decay"] != 0 and not group["decoupled_weight_decay"])
         scaled = getattr(self, "grad_scale", None) is not None or getattr(self, "found_inf", None) is not None
         converted = group["prev_grad_dtype"] not in (None, param.dtype)
@@ -301,6 +302,6 @@ def _check_capturable(slots: Slots) -> None:
     for param, step in zip(slots.params, slots.steps, strict=True):
         if param.device.type not in supported or step.device.type != param.device.type:
             raise RuntimeError(
-                f"capturable=True needs parameters and step counts on one of {supported}, but a parameter is on"
-                f" {param.device} and its step count on {step.device}; move them or leave capturable False."
+                f"capturable=True needs parameters and step counts on one of {supported}, but a parameter"
+                f" is on {param.device} and its step count on {step.device}; move them, or leave it False."
             )

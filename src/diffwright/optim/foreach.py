@@ -1,10 +1,11 @@
 """The horizontal implementation: torch's foreach operations over all tensors of one device and type.
 
-The friction is built inside the buffer of the previous gradient, so that the denominator is the only new tensor.
+The friction is built inside the buffer of the previous gradient: the denominator is the only new tensor.
 """
 
 import torch
 from torch import Tensor
+from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 
 from diffwright.optim.loop import Slots, on_device, scalar
 from diffwright.optim.rule import (
@@ -31,7 +32,8 @@ def multi_tensor_diffgrad(slots: Slots, rule: Rule) -> None:
         raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
     if not slots.params:
         return
-    groups = torch.utils._foreach_utils._group_tensors_by_device_and_dtype([slots.params], with_indices=True)
+    tensors: list[Tensor | None] = [*slots.params]
+    groups = _group_tensors_by_device_and_dtype([tensors], with_indices=True)
     for _, indices in groups.values():
         _step_group(slots.select(indices), rule)
 
@@ -81,7 +83,7 @@ def _average(slots: Slots, grads: list[Tensor], rule: Rule) -> None:
         beta.to(device) if isinstance(beta, Tensor) and beta.dim() == 0 and not beta.is_cpu else scalar(beta)
         for beta in (rule.beta1, rule.beta2)
     )
-    torch._foreach_lerp_(slots.exp_avgs, grads, 1 - beta1)
+    torch._foreach_lerp_(slots.exp_avgs, grads, 1 - beta1)  # pyright: ignore[reportArgumentType, reportCallIssue]
     torch._foreach_mul_(slots.exp_avg_sqs, beta2)
     if isinstance(beta2, Tensor):
         torch._foreach_addcmul_(slots.exp_avg_sqs, torch._foreach_mul(grads, 1 - beta2), grads)

@@ -34,10 +34,16 @@ class Slots:
 
     def select(self, indices: list[int]) -> "Slots":
         """Return the slots of some parameters, with every complex tensor viewed as real pairs."""
-        lists = (self.params, self.grads, self.exp_avgs, self.exp_avg_sqs, self.previous_grads)
-        chosen = [[_real(tensors[i]) for i in indices] for tensors in lists]
-        largest = [_real(self.max_exp_avg_sqs[i]) for i in indices] if self.max_exp_avg_sqs else []
-        return Slots(*chosen, largest, [self.steps[i] for i in indices], [self.taken[i] for i in indices])
+        return Slots(
+            params=[_real(self.params[i]) for i in indices],
+            grads=[_real(self.grads[i]) for i in indices],
+            exp_avgs=[_real(self.exp_avgs[i]) for i in indices],
+            exp_avg_sqs=[_real(self.exp_avg_sqs[i]) for i in indices],
+            previous_grads=[_real(self.previous_grads[i]) for i in indices],
+            max_exp_avg_sqs=[_real(self.max_exp_avg_sqs[i]) for i in indices if self.max_exp_avg_sqs],
+            steps=[self.steps[i] for i in indices],
+            taken=[self.taken[i] for i in indices],
+        )
 
 
 def single_tensor_diffgrad(slots: Slots, rule: Rule) -> None:
@@ -116,6 +122,8 @@ def _move(
     param: Tensor, m: Tensor, second: Tensor, q: Tensor, grad: Tensor, factors: Factors, rule: Rule
 ) -> None:
     """Apply θ ← θ - step_size · ξ m / (√v / root + eps)."""
+    if rule.differentiable:
+        m, q = m.clone(), q.clone()
     denominator = second.sqrt() / factors.root + factors.eps
     xi = friction_coefficient(rule.friction, q.to(grad.dtype), grad, denominator)
     if factors.adaptive is False:

@@ -42,8 +42,8 @@ def check_options(group: dict[str, Any], function: FrictionFunction | None) -> N
         raise ValueError(f"Invalid eps_mode: {group['eps_mode']!r}; it is 'paper' or 'reference'.")
     if group["prev_grad_dtype"] not in (None, torch.bfloat16):
         raise ValueError(
-            f"Invalid prev_grad_dtype: {group['prev_grad_dtype']}; it is torch.bfloat16, or None for the type of"
-            " the parameter."
+            f"Invalid prev_grad_dtype: {group['prev_grad_dtype']}; it is torch.bfloat16, or None for the type"
+            " of the parameter."
         )
     if not group["fused"]:
         return

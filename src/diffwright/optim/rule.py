@@ -52,7 +52,9 @@ FRICTIONS: dict[str, Friction] = {
 }
 """``abs`` is the paper's; the next five are its ablations DFC1 to DFC5; ``scale_free`` is ours."""
 
-ABLATION_NAMES = dict(zip(("dfc0", "dfc1", "dfc2", "dfc3", "dfc4", "dfc5"), list(FRICTIONS)[:6], strict=True))
+ABLATION_NAMES: dict[str, str] = dict(
+    zip(("dfc0", "dfc1", "dfc2", "dfc3", "dfc4", "dfc5"), list(FRICTIONS)[:6], strict=True)
+)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Proof that the optimizer is the only owner of a gradient, so that it may keep the tensor instead of a copy.
 
-A stored gradient that somebody else writes later is the published bug of diffGrad. Three counts tell whether
-anybody else could: owners of the storage, C++ owners of the tensor, Python references to it. They are compared
-with the counts of a gradient that was made for the comparison and that nobody else has seen.
+A stored gradient that somebody else writes later is the published bug of diffGrad. Three counts tell
+whether anybody else could: owners of the storage, C++ owners of the tensor, Python references to it. They are
+compared with the counts of a gradient that was made for the comparison and that nobody else has seen.
 """
 
 import sys
@@ -42,7 +42,8 @@ def _reference_counts(param: Tensor) -> tuple[int, int, int]:
     grad = param.grad
     assert grad is not None
     storage = torch._C._storage_Use_Count(grad.untyped_storage()._cdata)
-    return storage, grad._use_count(), sys.getrefcount(grad)
+    owners = grad._use_count()  # pyright: ignore[reportAttributeAccessIssue]
+    return storage, owners, sys.getrefcount(grad)
 
 
 @cache
