@@ -85,6 +85,15 @@ def test_a_stop_by_the_callback_resumes_exactly(whole, tmp_path, calls):
     assert_equal(whole[0], tmp_path)
 
 
+def test_a_callback_may_raise_to_stop(tmp_path):
+    def raising():
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        run(Toy(), settings(tmp_path), stop_after(9, raising))
+    assert Store(tmp_path / "checkpoints").load().step == 8
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_finishes_the_step_and_saves(whole, tmp_path, number):
     before = signal.getsignal(number)

@@ -150,9 +150,7 @@ PAPERS = (
             ),
             Claim("A regret bound shows that it converges."),
             Claim("It does well on three synthetic non-convex functions."),
-            Claim(
-                "It beats SGDM, AdaGrad, AdaDelta, RMSProp, AMSGrad and Adam with a ResNet on CIFAR-10 and -100."
-            ),
+            Claim("It beats SGDM, AdaGrad, AdaDelta, RMSProp, AMSGrad and Adam (ResNet, CIFAR-10 and -100)."),
             Claim("It does uniformly well with different activation functions."),
         ),
     ),

@@ -44,8 +44,8 @@ def run(task: Task, settings: Settings, progress: Progress | None = None) -> dic
     Args:
         task: the recipe.
         settings: budget, batch, optimizer and intervals.
-        progress: called as (what, samples, expected samples); returning True stops the run after a
-            checkpoint. None shows a bar on a terminal.
+        progress: called as (what, samples, expected samples); returning True, or raising Cancelled,
+            stops the run after a checkpoint. None shows a bar on a terminal.
 
     Returns:
         `samples`, `minutes` and the figures of the last evaluation.
@@ -218,7 +218,10 @@ class _Run:
         if self.stop.asked or self.progress is None or not self.main:
             return self.stop.asked
         total = expected_end(self.settings, self.samples, self.seconds, self.decay)
-        return self.progress("training", self.samples, total) is True
+        try:
+            return self.progress("training", self.samples, total) is True
+        except Cancelled:
+            return True
 
     def _agree(self, *wishes: bool) -> tuple[bool, ...]:
         """Let all processes do what the first one decided; a stop may come from any."""
