@@ -87,6 +87,7 @@ def load_network(
     elif part == "vae":
         tensors = rename_vae(tensors)
     fill(model, tensors, dtype, f"{folder.root / part}")
+    _compute_buffers(model)
     return model.eval()
 
 
@@ -178,8 +179,8 @@ def fill(model: torch.nn.Module, tensors: dict[str, torch.Tensor], dtype: torch.
 
 def _construct(part: str, class_name: str, config: Mapping[str, Any], count: int) -> torch.nn.Module:
     import diffusers
+    import torch
     import transformers
-    from accelerate import init_empty_weights
 
     declared = config.get("_class_name", class_name)
     if declared != class_name:
@@ -190,7 +191,7 @@ def _construct(part: str, class_name: str, config: Mapping[str, Any], count: int
     if part == "unet":
         _check_unet(config)
     try:
-        with init_empty_weights():
+        with torch.device("meta"):
             if part.startswith("text_encoder"):
                 known = {key: config[key] for key in CLIP_KEYS if key in config}
                 return getattr(transformers, class_name)(transformers.CLIPTextConfig(**known))
@@ -201,6 +202,17 @@ def _construct(part: str, class_name: str, config: Mapping[str, Any], count: int
         raise WeightsCorrupt(
             f"{part}/config.json describes no {class_name} ({reason}); fetch it again"
         ) from error
+
+
+def _compute_buffers(model: torch.nn.Module) -> None:
+    import torch
+
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_meta and name == "position_ids":
+                module.register_buffer(name, torch.arange(buffer.shape[-1])[None], persistent=False)
+            elif buffer.is_meta:
+                raise UnsupportedBackbone(f"a {type(model).__name__} that computes {name!r} is not supported")
 
 
 def check_sizes(part: str, config: Mapping[str, Any], count: int) -> None:

@@ -1,5 +1,6 @@
-"""Writes ``MANIFEST.json`` of the shipped models: ``python -m diffwright.weights.manifest``."""
+"""Writes ``MANIFEST.json`` of the shipped models: ``python -m diffwright.weights.manifest [FOLDER]``."""
 
+import sys
 from pathlib import Path
 
 from diffwright.core.atomic import write_json
@@ -25,4 +26,4 @@ def write_manifest(root: Path = POCKET) -> Path:
 
 
 if __name__ == "__main__":
-    write_manifest()
+    write_manifest(*map(Path, sys.argv[1:2]))
