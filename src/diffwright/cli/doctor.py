@@ -42,7 +42,8 @@ class Doctor(OutputFlags):
         }
         lines = [f"{name:<14} {value}" for name, value in findings["versions"].items()]
         lines += ["", *(f"{name:<14} {value}" for name, value in findings["devices"].items())]
-        lines += ["", "Supported text-to-image models:", table()]
+        lines += ["", "Supported text-to-image models:", table().rstrip()]
+        lines += ["A verb above that diffwright --help does not list is prepared, not built yet.", ""]
         lines += ["Shipped models:", *(f"{name:<22} {state}" for name, state in findings["models"].items())]
         self.say(findings, "\n".join(lines if findings["models"] else [*lines, "none"]))
         damaged = [name for name, state in findings["models"].items() if not state.startswith("whole")]
