@@ -3,7 +3,8 @@ import warnings
 import pytest
 import torch
 
-from diffwright.concepts.edit import TEMPLATES, ConceptEdit, edit_concepts
+from diffwright.concepts.choice import PAPER_TEMPLATES
+from diffwright.concepts.edit import ConceptEdit, edit_concepts
 from diffwright.core.errors import (
     ConfigError,
     InputError,
@@ -95,7 +96,7 @@ def test_many_pairs_share_one_solve_and_preserved_words_stay():
     held = edit_concepts(pipe, pairs, kept, site=site, lam=1e-7)
     assert [(fit.source, fit.target) for fit in held.fits] == pairs
     assert all(fit.after < 0.2 * fit.before for fit in free.fits)
-    assert held.patches[0].factors.up.shape[1] <= len(pairs) * len(TEMPLATES)
+    assert held.patches[0].factors.up.shape[1] <= len(pairs) * len(PAPER_TEMPLATES)
     drift = {}
     for name, edit in {"free": free, "held": held}.items():
         last = len(pipe.tokenizer("a photo of zebra")["input_ids"]) - 2
@@ -147,7 +148,7 @@ def test_a_saved_edit_does_the_same_bit_by_bit(tmp_path, site):
     again.apply(other)
     assert same(weights(one), weights(other))
     assert (again.pairs, again.preserve, again.fits) == (edit.pairs, edit.preserve, edit.fits)
-    assert again.settings == edit.settings
+    assert again.choice == edit.choice
     assert path.stat().st_size < 120_000
 
 
@@ -198,7 +199,6 @@ def test_edits_of_one_base_stack_and_come_off_in_opposite_order():
         ([("cat", "dog"), ("Cat", "mug")], {}, InputError),
         (PAIRS, {"templates": []}, InputError),
         (PAIRS, {"templates": ["a cat"]}, InputError),
-        (PAIRS, {"templates": "{}"}, InputError),
         (PAIRS, {"site": "te.9.attn.out"}, InputError),
         (PAIRS, {"site": "te.0.attn"}, InputError),
         (PAIRS, {"lam": 0.0}, ConfigError),

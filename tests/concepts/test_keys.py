@@ -85,10 +85,10 @@ def test_held_phrases_give_every_token_up_to_their_concept(pipes):
     pipe = pipes["pocket"]
     site = find(pipe, "te.1.attn.out")
     whole = hooked(pipe, site, SOURCE.prompt)
-    assert rows_of(pipe, site, [(TARGET, TARGET)])[1] is None
+    assert len(rows_of(pipe, site, [(TARGET, TARGET)])[1]) == 0
     _, held = rows_of(pipe, site, [(TARGET, TARGET)], [SOURCE, TARGET])
-    torch.testing.assert_close(held[:4], whole[:4], atol=1e-6, rtol=0)
-    assert len(held) == 4 + 2
+    torch.testing.assert_close(held[:8], whole[:8], atol=1e-6, rtol=0)
+    assert len(held) == 8 + 3
     _, held = rows_of(pipe, site, [(TARGET, TARGET)], [SOURCE], tokens="last+eos+pad")
     torch.testing.assert_close(held, whole, atol=1e-6, rtol=0)
 
@@ -97,6 +97,13 @@ def test_equal_phrases_give_bitwise_equal_rows(pipes):
     ((rows,), _) = rows_of(pipes["sd1"], find(pipes["sd1"], "te.2.mlp.out"), [(SOURCE, SOURCE)], aim="stream")
     assert torch.equal(rows.keys, rows.wanted)
     assert not rows.carried.any()
+
+
+def test_the_article_follows_the_concept():
+    assert Phrase.of("a photo of a {}", "owl") == Phrase("a photo of an owl", 14, 17)
+    assert Phrase.of("A {} there", "Apple").prompt == "An Apple there"
+    assert Phrase.of("a {}", "cat").prompt == "a cat"
+    assert Phrase.of("pizza {}", "oven").prompt == "pizza oven"
 
 
 def test_unfit_requests_are_refused(pipes):

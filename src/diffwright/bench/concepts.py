@@ -13,7 +13,8 @@ import torch
 from diffwright.bench.baselines.quickfix_published import published_edit
 from diffwright.bench.clip_l import clip_l_pipeline
 from diffwright.bench.harness import Figure
-from diffwright.concepts.edit import TEMPLATES, edit_concepts
+from diffwright.concepts.choice import PAPER_TEMPLATES
+from diffwright.concepts.edit import edit_concepts
 from diffwright.core.errors import JobFailed
 from diffwright.core.progress import Progress, report
 from diffwright.diffusion.sites import find
@@ -81,7 +82,7 @@ def _edit_once(pipe: Any) -> float:
 @torch.no_grad()
 def _published_once(pipe: Any) -> float:
     start = time.perf_counter()
-    weight, keys = published_edit(pipe, *PAIR, TEMPLATES)
+    weight, keys = published_edit(pipe, *PAIR, PAPER_TEMPLATES)
     seconds = time.perf_counter() - start
     find(pipe, "te.0.attn.out").linear.weight.copy_(weight)
     if keys != PUBLISHED_KEYS:

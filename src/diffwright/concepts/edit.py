@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffwright.concepts.choice import Choice, default_choice
 from diffwright.concepts.keys import Phrase, Rows, reading, rows_of
 from diffwright.concepts.patch import ConceptEdit, Fit, Patch, fingerprint_of
 from diffwright.concepts.solve import Factors, ridge
@@ -17,10 +18,7 @@ from diffwright.core.errors import InputError
 from diffwright.diffusion.backbones import require
 from diffwright.diffusion.sites import Site, match
 
-__all__ = ["TEMPLATES", "ConceptEdit", "edit_concepts"]
-
-TEMPLATES = ("{}", "a photo of {}", "an image of {}", "a picture of {}")
-"""The four templates of the paper's released settings."""
+__all__ = ["ConceptEdit", "edit_concepts"]
 
 Pair = tuple[str, str]
 
@@ -30,11 +28,12 @@ def edit_concepts(
     pairs: Sequence[Pair],
     preserve: Sequence[str] = (),
     *,
+    preserve_prompts: Sequence[str] = (),
     site: str | Sequence[str] | None = None,
-    lam: float = 1e-2,
-    templates: Sequence[str] = TEMPLATES,
-    tokens: str = "last",
-    aim: str = "output",
+    lam: float | None = None,
+    templates: Sequence[str] | None = None,
+    tokens: str | None = None,
+    aim: str | None = None,
     preserve_weight: float = 1.0,
 ) -> ConceptEdit:
     """Compute the edit that turns each source concept into its target; the pipeline is not changed yet.
@@ -48,8 +47,10 @@ def edit_concepts(
         pipe: a pipeline of a layout that supports ``fix``.
         pairs: (source, target) concepts, such as ``("mug", "duck")``.
         preserve: concepts whose meaning must stay; they are put into the templates, whose words are held too.
+        preserve_prompts: whole prompts that must be read as before.
         site: one or several site names or patterns with ``*``: a linear part of a text layer, or ``k`` and
-            ``v`` of UNet cross-attentions; by default the attention output of each text encoder's layer 0.
+            ``v`` of UNet cross-attentions. For this and the next four, None takes the default of the layout:
+            the paper's settings, the attention output of each text encoder's layer 0.
         lam: ridge strength, above 0.
         templates: prompts with ``{}`` where the concept goes; it may stand anywhere.
         tokens: which positions are rewritten: ``last``, ``last+eos`` or ``last+eos+pad``.
@@ -67,28 +68,31 @@ def edit_concepts(
     Reference:
         Basu et al., Localizing and Editing Knowledge in Text-to-Image Generative Models, ICLR 2024.
     """
-    backbone = require(pipe, "fix")
     in_range("preserve_weight", preserve_weight, 1e-6, 1e6)
-    pairs = _checked(pairs, templates)
-    names = site if site is not None else [f"{prefix}.0.attn.out" for prefix in backbone.text_encoders]
-    phrases = [tuple(Phrase.of(t, concept) for concept in pair) for pair in pairs for t in templates]
-    kept = [Phrase.of(t, concept) for concept in preserve for t in templates]
+    usual = default_choice(require(pipe, "fix").layout)
+    chosen = Choice(
+        site=usual.site if site is None else (site,) if isinstance(site, str) else tuple(site),
+        lam=usual.lam if lam is None else lam,
+        tokens=tokens or usual.tokens,
+        aim=aim or usual.aim,
+        templates=usual.templates if templates is None else tuple(templates),
+        preserve_weight=preserve_weight,
+    )
+    pairs = _checked(pairs, chosen.templates)
+    phrases = [
+        (Phrase.of(t, source), Phrase.of(t, target)) for source, target in pairs for t in chosen.templates
+    ]
+    kept = [Phrase.of(t, concept) for concept in preserve for t in chosen.templates]
+    kept += [Phrase.of("{}", prompt) for prompt in preserve_prompts]
     patches, fits, read = [], [], {}
-    for place in match(pipe, names):
+    for place in match(pipe, chosen.site):
         reads = reading(place)
         if reads not in read:
-            read = {reads: rows_of(pipe, place, phrases, kept, tokens=tokens, aim=aim)}
-        factors, place_fits = _solve(place, *read[reads], pairs, lam, preserve_weight)
+            read = {reads: rows_of(pipe, place, phrases, kept, tokens=chosen.tokens, aim=chosen.aim)}
+        factors, place_fits = _solve(place, *read[reads], pairs, chosen)
         patches.append(Patch(place.name, factors, fingerprint_of(place.linear)))
         fits += place_fits
-    settings = {
-        "lam": lam,
-        "templates": list(templates),
-        "tokens": tokens,
-        "aim": aim,
-        "preserve_weight": preserve_weight,
-    }
-    edit = ConceptEdit(patches, pairs, preserve=tuple(preserve), settings=settings, fits=tuple(fits))
+    edit = ConceptEdit(patches, pairs, preserve=preserve, choice=chosen, fits=fits)
     for message in edit.warnings:
         warnings.warn(message, stacklevel=2)
     return edit
@@ -97,7 +101,7 @@ def edit_concepts(
 def _checked(pairs: Sequence[Pair], templates: Sequence[str]) -> tuple[Pair, ...]:
     if isinstance(pairs, str) or any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
         raise InputError(f"Got the pairs {pairs!r}; give a list of (source, target) like [('mug', 'duck')].")
-    if not pairs or not templates or isinstance(templates, str):
+    if not pairs or not templates:
         raise InputError(
             f"Got {len(pairs)} pairs and the templates {templates!r}; give at least one of each."
         )
@@ -113,21 +117,19 @@ def _checked(pairs: Sequence[Pair], templates: Sequence[str]) -> tuple[Pair, ...
 def _solve(
     site: Site,
     rows: list[Rows],
-    held: Tensor | None,
+    held: Tensor,
     pairs: Sequence[Pair],
-    lam: float,
-    preserve_weight: float,
+    choice: Choice,
 ) -> tuple[Factors, list[Fit]]:
     """Solve one site and measure how well each pair fits; ``rows`` are the templates of each pair in turn."""
     weight = site.linear.weight.detach().double()
     keys = torch.cat([row.keys for row in rows])
     residuals = torch.cat([row.residuals(weight) for row in rows])
-    held = keys[:0] if held is None else held
-    importance = torch.cat([torch.ones(len(keys)), torch.full((len(held),), preserve_weight)])
+    importance = torch.cat([torch.ones(len(keys)), torch.full((len(held),), choice.preserve_weight)])
     solution = ridge(
         torch.cat([keys, held]),
         torch.cat([residuals, residuals.new_zeros(len(held), residuals.shape[1])]),
-        lam,
+        choice.lam,
         importance.to(keys),
     )
     factors = Factors(*(factor.float().cpu() for factor in solution))

@@ -7,6 +7,7 @@ one normalisation and one attention.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ class Phrase:
 
     @classmethod
     def of(cls, template: str, concept: str) -> Phrase:
-        """Put a concept into a template with one ``{}``.
+        """Put a concept into a template with one ``{}``; "a {}" becomes "an" before a vowel.
 
         Raises:
             InputError: the template has no ``{}`` or several, or the concept is empty.
@@ -51,7 +52,10 @@ class Phrase:
             raise InputError(f"The template {template!r} must hold {{}} once, where the concept goes.")
         if not concept.strip():
             raise InputError("A concept is empty; give at least one word on each side of a pair.")
-        return cls(before + concept.strip() + after[0], len(before), len(before) + len(concept.strip()))
+        concept = concept.strip()
+        if concept[0].lower() in "aeiou":
+            before = re.sub(r"\b([aA]) $", r"\1n ", before)
+        return cls(before + concept + after[0], len(before), len(before) + len(concept))
 
 
 class Rows(NamedTuple):
@@ -84,7 +88,7 @@ def rows_of(
     *,
     tokens: str = "last",
     aim: str = "output",
-) -> tuple[list[Rows], Tensor | None]:
+) -> tuple[list[Rows], Tensor]:
     """Collect what a site reads at the source and at the target of each pair, row by row aligned.
 
     Args:
@@ -98,8 +102,8 @@ def rows_of(
             residual stream after it, which ``attn.out`` and ``mlp.out`` of text layers write into.
 
     Returns:
-        One entry for each pair, and the keys of every token of the held phrases up to their concept (and of
-        the later positions that ``tokens`` names), or None if there are none.
+        One entry for each pair, and the keys (h, I) of every token of the held phrases, with the padding if
+        ``tokens`` names it.
 
     Raises:
         InputError: the site reads no text, or a concept lies outside of what the model reads.
@@ -114,7 +118,7 @@ def rows_of(
     ends = dict(zip(phrases, zip(last, first_eos(tokenizer, ids).tolist(), strict=True), strict=True))
     total = ids.shape[1]
     wanted = [_positions(ends[source], ends[target], tokens, total) for source, target in pairs]
-    kept = [[*range(ends[h][0]), *_positions(ends[h], ends[h], tokens, total)[0]] for h in held]
+    kept = [list(range(total if tokens == "last+eos+pad" else ends[h][1] + 1)) for h in held]
     needs = [
         (p, at) for pair, both in zip(pairs, wanted, strict=True) for p, at in zip(pair, both, strict=True)
     ]
@@ -126,7 +130,7 @@ def rows_of(
         Rows(read[a][at_a], read[b][at_b], stream[b][at_b] - stream[a][at_a])
         for (a, b), (at_a, at_b) in zip(pairs, wanted, strict=True)
     ]
-    return rows, torch.cat([read[h][at] for h, at in zip(held, kept, strict=True)]) if held else None
+    return rows, torch.cat([rows[0].keys[:0], *(read[h][at] for h, at in zip(held, kept, strict=True))])
 
 
 def _positions(

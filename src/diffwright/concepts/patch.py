@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from diffwright.concepts.choice import Choice
 from diffwright.concepts.solve import Factors
 from diffwright.core.atomic import write_bytes
 from diffwright.core.errors import InputError, WeightsCorrupt, WeightsError, WeightsMissing
@@ -74,7 +75,7 @@ class ConceptEdit:
         patches: the changed weights.
         pairs: (source, target) concepts.
         preserve: concepts that were held.
-        settings: ``lam``, ``templates``, ``tokens``, ``aim``, ``preserve_weight``.
+        choice: the settings it was made with.
         fits: one entry for each pair and site.
     """
 
@@ -84,13 +85,13 @@ class ConceptEdit:
         pairs: Sequence[tuple[str, str]],
         *,
         preserve: Sequence[str] = (),
-        settings: dict[str, Any] | None = None,
+        choice: Choice | None = None,
         fits: Sequence[Fit] = (),
     ) -> None:
         self.patches = tuple(patches)
         self.pairs = tuple(pairs)
         self.preserve = tuple(preserve)
-        self.settings = dict(settings or {})
+        self.choice = choice or Choice()
         self.fits = tuple(fits)
         self._originals: WeakKeyDictionary[nn.Module, tuple[Tensor, Tensor]] = WeakKeyDictionary()
 
@@ -208,7 +209,7 @@ class ConceptEdit:
             "format": FORMAT,
             "pairs": self.pairs,
             "preserve": self.preserve,
-            "settings": self.settings,
+            "choice": asdict(self.choice),
             "fits": [asdict(fit) for fit in self.fits],
             "base": {patch.site: patch.base for patch in self.patches},
         }
@@ -251,7 +252,7 @@ class ConceptEdit:
             patches,
             [(source, target) for source, target in header["pairs"]],
             preserve=header["preserve"],
-            settings=header["settings"],
+            choice=Choice.parsed(header["choice"]),
             fits=[Fit(**fit) for fit in header["fits"]],
         )
 
