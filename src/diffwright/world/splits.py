@@ -84,8 +84,8 @@ def test_prompts(n: int = 500, core: bool = True, seed: int = 0) -> list["Captio
     """Build the text-to-image test set: captions of the test patterns with every value equally often.
 
     Kind, color and count are in each caption, style in four of five, place and viewpoint in three of five,
-    pose in two of five, material in one of four. Nothing is asked for that training does not show: no held-out
-    pair, no pose that a kind cannot show, no group that the sampler cannot frame.
+    pose in two of five, material in one of four. Nothing is asked for that training does not show: no
+    held-out pair, no pose that a kind cannot show, no group that the sampler cannot frame.
 
     Args:
         n: How many captions; from 500 on each attribute is stated in over 100.
