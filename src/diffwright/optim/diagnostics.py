@@ -104,6 +104,7 @@ def record_friction(optimizer: DiffGrad, every: int = 1) -> Iterator[list[list[F
 
 
 def _friction(param: Tensor, state: dict[str, Any], rule: Rule, scale: Tensor | None) -> Tensor:
+    assert param.grad is not None
     grad = param.grad if scale is None else param.grad / scale
     grad = gradient_of(param, grad, rule)
     previous = state.get("previous_grad", torch.zeros_like(grad))

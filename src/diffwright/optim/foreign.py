@@ -30,8 +30,8 @@ def load_foreign_state(optimizer: DiffGrad, state_dict: Mapping[str, Any]) -> No
 def convert_state(optimizer: DiffGrad, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the ``state_dict`` of another diffGrad to the layout of ours.
 
-    Options that the checkpoint lacks are taken from ``optimizer``; lr, betas, eps and weight decay come from the
-    checkpoint, and ``eps_mode`` becomes ``reference``.
+    Options that the checkpoint lacks are taken from ``optimizer``; lr, betas, eps and weight decay come from
+    the checkpoint, and ``eps_mode`` becomes ``reference``.
 
     Args:
         optimizer: Ours, over the same parameters in the same order and groups.
@@ -46,8 +46,8 @@ def convert_state(optimizer: DiffGrad, state_dict: Mapping[str, Any]) -> dict[st
     groups, state = state_dict["param_groups"], {}
     if len(groups) != len(optimizer.param_groups):
         raise ValueError(
-            f"the checkpoint has {len(groups)} parameter groups and the optimizer {len(optimizer.param_groups)};"
-            " make the optimizer with the same groups."
+            f"the checkpoint has {len(groups)} parameter groups and the optimizer"
+            f" {len(optimizer.param_groups)}; make the optimizer with the same groups."
         )
     ours = optimizer.state_dict()["param_groups"]
     converted = [_group(theirs, mine) for theirs, mine in zip(groups, ours, strict=True)]

@@ -11,7 +11,6 @@ from diffwright.optim.loop import Slots, gradient_of, single_tensor_diffgrad
 from diffwright.optim.native import KernelRule, load_kernel
 from diffwright.optim.rule import Friction, Rule, slope_and_shift
 
-KERNEL_TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 COLUMNS = 11
 
 
@@ -166,16 +165,8 @@ def _launch(
         is_signed=friction.signed,
         relative=friction.relative,
     )
-    failed = load_kernel().diffgrad_step(
-        KERNEL_TYPES[types[0]],
-        KERNEL_TYPES[types[1]],
-        len(indices),
-        table.ctypes.data,
-        ctypes.byref(kernel_rule),
-        torch.get_num_threads(),
-    )
-    if failed:
-        raise RuntimeError(f"the fused kernel does not know parameters of {types[0]} with {types[1]} state")
+    step = load_kernel(*types)
+    step(len(indices), table.ctypes.data, ctypes.byref(kernel_rule), torch.get_num_threads())
 
 
 def _table(slots: Slots, indices: list[int]) -> np.ndarray:

@@ -1,5 +1,6 @@
 // One diffGrad step over many tensors: a C interface, no torch headers, threads over one global element range.
-// Built by diffwright/optim/native.py on first use. The rule is in diffwright/optim/rule.py.
+// Built by diffwright/optim/native.py on first use, once for each DIFFGRAD_PARAM (type of parameter, gradient and
+// moments), DIFFGRAD_PREVIOUS (of the previous gradient) and DIFFGRAD_MATH. The rule is in diffwright/optim/rule.py.
 
 #include <algorithm>
 #include <cmath>
@@ -181,22 +182,12 @@ Update choose(bool store) {
     return store ? update<T, Q, C, Amsgrad, Relative, true> : update<T, Q, C, Amsgrad, Relative, false>;
 }
 
-template <class T, class Q, class C>
 Update choose(const DiffgradRule& rule, bool store) {
+    using T = DIFFGRAD_PARAM;
+    using Q = DIFFGRAD_PREVIOUS;
+    using C = DIFFGRAD_MATH;
     if (rule.amsgrad) return rule.relative ? choose<T, Q, C, true, true>(store) : choose<T, Q, C, true, false>(store);
     return rule.relative ? choose<T, Q, C, false, true>(store) : choose<T, Q, C, false, false>(store);
-}
-
-Update choose(int32_t type, int32_t previous_type, const DiffgradRule& rule, bool store) {
-    const bool same = type == previous_type;
-    if (!same && previous_type != 2) return nullptr;
-    switch (type) {
-        case 0: return same ? choose<float, float, float>(rule, store) : choose<float, Bfloat16, float>(rule, store);
-        case 1: return same ? choose<double, double, double>(rule, store) : choose<double, Bfloat16, double>(rule, store);
-        case 2: return choose<Bfloat16, Bfloat16, float>(rule, store);
-        case 3: return same ? choose<Float16, Float16, float>(rule, store) : choose<Float16, Bfloat16, float>(rule, store);
-        default: return nullptr;
-    }
 }
 
 constexpr int64_t smallest_share = 1 << 17;  // elements that are worth a thread
@@ -206,11 +197,8 @@ constexpr int64_t grain = 64;                // shares begin at multiples, so th
 
 extern "C" {
 
-// Types: 0 float, 1 double, 2 bfloat16, 3 half. Returns 0, or 1 where the pair of types is not known.
-int32_t diffgrad_step(int32_t type, int32_t previous_type, int64_t count, const DiffgradTensor* tensors,
-                      const DiffgradRule* rule, int32_t threads) {
-    const Update store = choose(type, previous_type, *rule, true), keep = choose(type, previous_type, *rule, false);
-    if (store == nullptr) return 1;
+void diffgrad_step(int64_t count, const DiffgradTensor* tensors, const DiffgradRule* rule, int32_t threads) {
+    const Update store = choose(*rule, true), keep = choose(*rule, false);
     std::vector<Scalars> prepared(count);
     std::vector<int64_t> starts(count + 1, 0);
     double known_step = -1;
@@ -241,7 +229,6 @@ int32_t diffgrad_step(int32_t type, int32_t previous_type, int64_t count, const 
     share(0, boundary(1));
     if (handed < workers) share(boundary(handed), total);
     for (auto& helper : helpers) helper.join();
-    return 0;
 }
 
 }  // extern "C"

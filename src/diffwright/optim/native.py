@@ -8,8 +8,11 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+
+import torch
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 FLAGS = (
@@ -36,34 +39,41 @@ class KernelRule(ctypes.Structure):
     ]
 
 
+NAMES = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.bfloat16: "Bfloat16",
+    torch.float16: "Float16",
+}
+"""Types of parameters that have a kernel -> their names in ``kernel.cpp``."""
+
+
 @cache
-def load_kernel() -> ctypes.CDLL:
-    """Return the compiled kernel, building it if no build for this machine is cached.
+def load_kernel(dtype: torch.dtype, previous_dtype: torch.dtype) -> Callable[..., None]:
+    """Return the compiled kernel for one pair of types, building it if no build for this machine is cached.
 
     The library lies in ``$DIFFWRIGHT_CACHE`` (default ``~/.cache/diffwright``) under a name that holds the
     hash of the source, the compiler and the processor; ``$CXX`` names another compiler than ``c++``.
 
+    Args:
+        dtype: Type of the parameters, their gradients and moments.
+        previous_dtype: Type of the previous gradients: the same, or ``torch.bfloat16``.
+
     Returns:
-        The library, with ``diffgrad_step`` typed.
+        ``diffgrad_step(count, table, rule, threads)`` of ``kernel.cpp``.
 
     Raises:
         RuntimeError: There is no compiler, the build failed, or the cache is unusable; the reason is given.
     """
-    library = ctypes.CDLL(str(_built()))
-    step = library.diffgrad_step
-    step.restype = ctypes.c_int32
-    step.argtypes = [
-        ctypes.c_int32,
-        ctypes.c_int32,
-        ctypes.c_int64,
-        ctypes.c_void_p,
-        ctypes.POINTER(KernelRule),
-        ctypes.c_int32,
-    ]
-    return library
+    math = "double" if dtype == torch.float64 else "float"
+    types = [f"-DDIFFGRAD_PARAM={NAMES[dtype]}", f"-DDIFFGRAD_PREVIOUS={NAMES[previous_dtype]}"]
+    step = ctypes.CDLL(str(_built([*FLAGS, *types, f"-DDIFFGRAD_MATH={math}"]))).diffgrad_step
+    step.restype = None
+    step.argtypes = [ctypes.c_int64, ctypes.c_void_p, ctypes.POINTER(KernelRule), ctypes.c_int32]
+    return step
 
 
-def _built() -> Path:
+def _built(flags: list[str]) -> Path:
     name = os.environ.get("CXX", "c++")
     compiler = shutil.which(name)
     if compiler is None:
@@ -72,19 +82,19 @@ def _built() -> Path:
             " install one (Debian: apt install g++), set CXX, or use fused=False."
         )
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    key = "\0".join([SOURCE.read_text(), *FLAGS, compiler, version, platform.machine(), _processor()])
+    key = "\0".join([SOURCE.read_text(), *flags, compiler, version, platform.machine(), _processor()])
     folder = _cache_folder()
     path = folder / f"diffgrad-{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
     if not path.exists():
-        _build(compiler, path)
+        _build([compiler, *flags], path)
     _refuse_foreign(path)
     return path
 
 
-def _build(compiler: str, path: Path) -> None:
+def _build(command: list[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(made)]
+        command = [*command, str(SOURCE), "-o", str(made)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(

@@ -2,7 +2,7 @@
 
 From the tests of any library, in one line::
 
-    from diffwright.optim.parity import check_diffgrad; check_diffgrad(lambda params: DiffGrad(params, lr=0.1))
+    from diffwright.optim.parity import check_diffgrad as check; check(lambda p: DiffGrad(p, lr=0.1))
 
 It would have caught both bugs that published ports carried for years: the stored gradient that is the live
 gradient, and a friction that is computed and then not used.
@@ -42,7 +42,7 @@ class ParityReport:
         eps_mode: ``paper`` or ``reference``, whichever vectors are nearer.
         vector_error: Largest distance from the golden vectors of that mode.
         ordinary_error: The same without the last element, whose gradients of 1e-9 show where ε stands.
-        aliasing_errors: Way of handling gradients -> largest distance from the trajectory with fresh gradients.
+        aliasing_errors: Way of handling gradients -> largest distance from the path with fresh gradients.
     """
 
     eps_mode: str
@@ -55,8 +55,8 @@ def check_diffgrad(make: Make, *, tolerance: float = 1e-12, tiny_gradients: bool
     """Check an implementation and raise with the reason where it is not diffGrad.
 
     Args:
-        make: Makes the optimizer under test for a list of float64 parameters, with lr 0.1, betas (0.9, 0.999),
-            ε 1e-8 and no weight decay.
+        make: Makes the optimizer under test for a list of float64 parameters, with lr 0.1, betas
+            (0.9, 0.999), ε 1e-8 and no weight decay.
         tolerance: Largest error allowed against the golden vectors of either placement of ε.
         tiny_gradients: Whether gradients of 1e-9 must agree too; they do not where ε stands in a third place.
 
@@ -104,7 +104,7 @@ def aliasing_errors(make: Make, steps: int = 12) -> dict[str, float]:
         steps: Steps of each trajectory.
 
     Returns:
-        Way -> largest distance from the trajectory in which every gradient is a new tensor that nobody touches.
+        Way -> largest distance from the path where every gradient is a new tensor that nobody touches.
     """
     expected = _trajectory(make, _fresh, steps)
     return {
@@ -187,7 +187,7 @@ def _bucket_views(
 def _clipped(
     params: list[Tensor], gradients: list[Tensor], bucket: Tensor, step: Callable[[], object]
 ) -> None:
-    """As clipping and unscaling: the buffer is filled with multiples and scaled back in place before the step."""
+    """As clipping and unscaling: the buffer holds multiples and is scaled back in place before the step."""
     _zeroed(params, [gradient * 1024 for gradient in gradients], bucket, lambda: None)
     for param in params:
         assert param.grad is not None
