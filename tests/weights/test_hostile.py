@@ -33,10 +33,10 @@ def test_hostile_model_is_refused(sound, tmp_path, canary, monkeypatch, name):
     change(folder, canary)
     monkeypatch.chdir(folder)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(expected) as caught:
         load(folder)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000
     assert type(caught.value) is expected
     assert "\n" not in str(caught.value)
@@ -80,14 +80,16 @@ def mutated(draw):
     return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
 
 
-@settings(max_examples=2000, deadline=2000)
+@settings(max_examples=2000, deadline=None)
 @given(mutated())
 def test_mutated_file_gives_finite_floats_or_a_typed_error(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "mutated.safetensors"
     path.write_bytes(data)
+    start = time.process_time()
     try:
         tensors = read_tensors(path)
     except WeightsError:
-        return
+        tensors = {}
+    assert time.process_time() - start < 2
     assert all(tensor.isfinite().all() for tensor in tensors.values())
     assert sum(tensor.numel() for tensor in tensors.values()) <= len(data)

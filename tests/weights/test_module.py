@@ -16,7 +16,7 @@ from diffwright.core.errors import (
 from diffwright.weights.fingerprint import fingerprint
 from diffwright.weights.manifest import write_manifest
 from diffwright.weights.module import load_module, save_module
-from diffwright.weights.verify import check_shipped
+from diffwright.weights.verify import check_finite, check_shipped
 
 
 class Net(torch.nn.Module):
@@ -132,6 +132,17 @@ def test_fingerprint_tells_every_difference():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.bool])
 def test_fingerprint_takes_every_type(dtype):
     assert len(fingerprint({"a": torch.ones(3, dtype=dtype), "b": torch.ones((), dtype=dtype)})) == 64
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_one_value_that_is_not_finite_is_found_anywhere(dtype, value):
+    for place in (0, 4095, 8191):
+        tensor = torch.full((8192,), torch.finfo(dtype).max, dtype=dtype)
+        check_finite({"a": tensor, "none": tensor[:0], "number": torch.ones(2, dtype=torch.int64)}, "net")
+        tensor[place] = value
+        with pytest.raises(WeightsCorrupt, match="NaN or infinity in 'a'"):
+            check_finite({"a": tensor}, "net")
 
 
 def test_manifest_covers_every_visible_file(tmp_path):

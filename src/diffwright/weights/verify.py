@@ -86,17 +86,16 @@ def read_tensors(path: Path, keep: Callable[[str], bool] | None = None) -> dict[
 def check_finite(tensors: Mapping[str, torch.Tensor], name: str) -> None:
     """Check that no weight is NaN or infinite.
 
-    A sum in double precision is finite exactly when all halves and singles are, and costs one pass.
+    The smallest and the largest value of a tensor are finite exactly when all are, and cost one quick pass.
 
     Raises:
         WeightsCorrupt: one is; the message names the tensor.
     """
-    import torch
-
     for key, tensor in tensors.items():
-        if not tensor.is_floating_point() or bool(tensor.sum(dtype=torch.float64).isfinite()):
+        if not tensor.is_floating_point() or not tensor.numel():
             continue
-        if not bool(tensor.isfinite().all()):
+        low, high = tensor.aminmax()
+        if not bool(low.isfinite() & high.isfinite()):
             raise WeightsCorrupt(
                 f"{name} holds NaN or infinity in {key!r}; fetch it again, or load it in float32"
             )
