@@ -4,12 +4,13 @@ A shard is ``NNNNN.npy``, uint8 (1000, size, size, 3), and ``NNNNN.jsonl``, one 
 written first, so a shard with pictures is complete. A shard depends on its number and on the settings alone.
 """
 
+import io
 import json
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,11 @@ import numpy as np
 
 from diffwright.core.atomic import write_bytes, write_json, write_text
 from diffwright.core.checks import in_range, whole
-from diffwright.core.errors import InputError, JobFailed
+from diffwright.core.errors import ConfigError, InputError, JobFailed
 from diffwright.core.progress import Progress, report
 from diffwright.world.scene import Scene
 from diffwright.world.scene_json import scene_from_json, scene_to_json
+from diffwright.world.splits import is_held_out, split_of
 
 SHARD = 1000
 SEEDS_A_SHARD = 1200  # the rest makes up for held-out pairs
@@ -62,7 +64,7 @@ def render_cache(out: str | Path, count: int, settings: CacheSettings | None = N
         out: Folder; a new one, or one that was made with the same settings.
         count: Scenes, rounded up to whole shards of 1,000.
         settings: What is rendered.
-        workers: Processes, one thread each.
+        workers: Processes, one thread each; 1 renders in this process.
         progress: Called after each shard.
 
     Returns:
@@ -70,23 +72,36 @@ def render_cache(out: str | Path, count: int, settings: CacheSettings | None = N
 
     Raises:
         InputError: The folder was made with other settings or holds something else.
+        ConfigError: The seeds lie in two splits.
         JobFailed: The disk refused, or a shard found too few scenes.
         Cancelled: ``progress`` asked to stop; finished shards stay.
     """
     whole("count", count, 1, 10**7)
     whole("workers", workers, 1, 256)
     settings, out = settings or CacheSettings(), Path(out)
-    _claim(out, settings)
     shards = -(-count // SHARD)
+    last = settings.start_seed + shards * SEEDS_A_SHARD - 1
+    if split_of(settings.start_seed) != split_of(last):
+        raise ConfigError(
+            f"seeds {settings.start_seed} to {last} cross from one split into another; start lower."
+        )
+    _claim(out, settings)
     missing = [i for i in range(shards) if not _paths(out, i)[0].exists()]
     done = shards - len(missing)
     report(progress, "rendering", done * SHARD, shards * SHARD)
-    job = partial(_write_shard, out, settings)
-    with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
-        for _ in pool.imap_unordered(job, missing):
-            done += 1
-            report(progress, "rendering", done * SHARD, shards * SHARD)
+    job = partial(_write_shard, out, settings, SHARD, SEEDS_A_SHARD)
+    for _ in _run(job, missing, workers):
+        done += 1
+        report(progress, "rendering", done * SHARD, shards * SHARD)
     return out
+
+
+def _run(job: Callable[[int], int], shards: list[int], workers: int) -> Iterator[int]:
+    if workers == 1:
+        yield from map(job, shards)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
+        yield from pool.imap_unordered(job, shards)
 
 
 class Cache(Sequence[tuple[np.ndarray, Scene]]):
@@ -146,7 +161,6 @@ def load(folder: str | Path) -> Cache:
 def draw(seeds: list[int], settings: CacheSettings) -> list[Scene]:
     """Scenes of seeds, core or full vocabulary by the seed; held-out ones and failures are left out."""
     from diffwright.world.sample import sample
-    from diffwright.world.splits import is_held_out
 
     by_seed: dict[int, Scene] = {}
     for core in (True, False):
@@ -198,21 +212,22 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _write_shard(out: Path, settings: CacheSettings, shard: int) -> int:
+def _write_shard(out: Path, settings: CacheSettings, length: int, spare: int, shard: int) -> int:
     from diffwright.world.render import render
 
-    first = settings.start_seed + shard * SEEDS_A_SHARD
+    first = settings.start_seed + shard * spare
+    last = first + spare - 1
     scenes: list[Scene] = []
     images: list[np.ndarray] = []
-    for begin in range(first, first + SEEDS_A_SHARD, CHUNK):
-        drawn = draw(list(range(begin, begin + CHUNK)), settings)[: SHARD - len(scenes)]
+    for begin in range(first, last + 1, CHUNK):
+        drawn = draw(list(range(begin, min(begin + CHUNK, last + 1))), settings)[: length - len(scenes)]
         if drawn:
             scenes += drawn
             images.append(render(drawn, settings.size, settings.supersample).image_u8.numpy())
-        if len(scenes) == SHARD:
+        if len(scenes) == length:
             break
-    if len(scenes) < SHARD:
-        raise JobFailed(f"seeds {first} to {first + SEEDS_A_SHARD - 1} gave {len(scenes)} scenes of {SHARD}.")
+    if len(scenes) < length:
+        raise JobFailed(f"seeds {first} to {last} gave {len(scenes)} scenes where {length} were needed.")
     pictures, text = _paths(out, shard)
     write_text(text, "".join(json.dumps(scene_to_json(s), separators=(",", ":")) + "\n" for s in scenes))
     write_bytes(pictures, _npy(np.concatenate(images)))
@@ -220,8 +235,6 @@ def _write_shard(out: Path, settings: CacheSettings, shard: int) -> int:
 
 
 def _npy(array: np.ndarray) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

@@ -20,6 +20,7 @@ from diffwright.world.scene import Camera, Scene
 DEPTH_TOLERANCE = (
     0.04  # of a thing's size: hits are that far apart at most on a surface seen at a grazing angle
 )
+FLOW_DIGITS = 4  # of a pixel, so that what stands still has a flow of exactly 0
 LEAST_HEIGHT = 0.07  # of the camera over the ground
 
 
@@ -29,7 +30,7 @@ class Motion:
 
     Shapes (B pairs, H = W = size):
         flow (B, 2, H, W) pixels, channel 0 = x; occluded (B, H, W) bool, True where the point of A is hidden
-        in B or outside its frame
+        in B or outside its outermost pixel centers
     """
 
     flow: Tensor
@@ -155,8 +156,8 @@ def _transport(a: list[Scene], b: list[Scene], rays: np.ndarray, size: int,
         position, axes = camera_frame(scene.camera)
         ahead = -(axes[2] @ to[i])
         spot = project(scene.camera, (position[:, None] + to[i] / np.maximum(ahead, 1e-3)).T, size)
-        landed[i] = spot.T.clip(-4 * size, 5 * size)
-        seen[i] &= (ahead > 1e-3) & (np.abs(landed[i] - (size / 2 - 0.5)) <= size / 2).all(0)
+        landed[i] = spot.T.clip(-4 * size, 5 * size).round(FLOW_DIGITS)
+        seen[i] &= (ahead > 1e-3) & ((landed[i] >= 0) & (landed[i] <= size - 1)).all(0)
     return landed, seen
 
 
