@@ -105,10 +105,11 @@ def _step_one(slot: Slots, rule: Rule) -> None:
         v.mul_(rule.beta2).addcmul_(grad, grad, value=1 - rule.beta2)
     second = v
     if rule.amsgrad:
-        slot.max_exp_avg_sqs[0].copy_(torch.maximum(slot.max_exp_avg_sqs[0], v))
-        second = slot.max_exp_avg_sqs[0]
-        if rule.differentiable:
-            second = second.clone()
+        largest = slot.max_exp_avg_sqs[0]
+        second = (
+            torch.maximum(largest.clone(), v.clone()) if rule.differentiable else torch.maximum(largest, v)
+        )
+        largest.copy_(second)
     if on_device(rule):
         factors = device_factors(step.clone() if rule.differentiable else step, rule)
     else:

@@ -9,6 +9,7 @@ One step, for gradient g and stored previous gradient q (zero at first), in the 
 Reference: Dubey et al., "diffGrad: An Optimization Method for Convolutional Neural Networks", eq. 15-20.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -141,19 +142,27 @@ def device_factors(step: Tensor, rule: Rule) -> Factors:
     Returns:
         The scalars as tensors; ``adaptive`` is a bool tensor if the rule rectifies.
     """
-    correction1, correction2 = 1 - rule.beta1**step, 1 - rule.beta2**step
+    log1, log2 = _log(rule.beta1), _log(rule.beta2)
+    correction1, correction2 = -torch.expm1(step * log1), -torch.expm1(step * log2)
     root = correction2.sqrt()
     step_size = rule.lr / correction1
     eps = rule.eps / root if rule.reference_eps else torch.full_like(root, rule.eps)
     if not rule.rectify:
         return Factors(step_size, root, eps, True)
     rho_inf = 2 / (1 - rule.beta2) - 1
-    rho = rho_inf - 2 * step * rule.beta2**step / correction2
+    rho = rho_inf - 2 * step * torch.exp(step * log2) / correction2
     adaptive = rho > 5
     safe = torch.where(adaptive, rho, torch.full_like(rho, 6.0))
     variance = (safe - 4) * (safe - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * safe)
     step_size = torch.where(adaptive, step_size * variance.sqrt(), step_size)
     return Factors(step_size, root, eps, adaptive)
+
+
+def _log(beta: float | Tensor) -> float | Tensor:
+    """Return log β: 1 - βᵗ is computed as -expm1(t log β), which float32 can hold; 1 - 0.999 it cannot."""
+    if isinstance(beta, Tensor):
+        return beta.log()
+    return math.log(beta) if beta > 0 else -math.inf
 
 
 def slope_and_shift(friction: Friction, grad: Tensor) -> tuple[float | Tensor, float | Tensor]:
