@@ -9,6 +9,7 @@ import difflib
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -18,6 +19,11 @@ from diffwright.core.errors import Cancelled, DiffwrightError
 
 VERBS = {
     "generate": ("diffwright.cli.generate:Generate", "paint pictures from prompts"),
+    "fix make": ("diffwright.cli.fix:Make", "make a concept edit: one word made to show another thing"),
+    "fix apply": ("diffwright.cli.fix:Apply", "write a copy of a model with an edit in its weights"),
+    "fix revert": ("diffwright.cli.fix:Revert", "write the base model again from such a copy"),
+    "fix report": ("diffwright.cli.fix:Report", "measure what an edit changes, and what it leaves alone"),
+    "fix sweep": ("diffwright.cli.fix:Sweep", "try the layers and the strengths of an edit"),
     "world": ("diffwright.cli.world:Sheet", "show pictures of the rendered world with their captions"),
     "world cache": ("diffwright.cli.world:Cache", "render pictures ahead for a training"),
     "train": ("diffwright.cli.train:Train", "train a pocket model by its recipe"),
@@ -43,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     debug = "--debug" in words
     try:
-        code = _dispatch([word for word in words if word != "--debug"])
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = _dispatch([word for word in words if word != "--debug"])
     except KeyboardInterrupt:
         code = _fail("interrupted", Cancelled.exit_code)
     except DiffwrightError as error:
@@ -136,6 +144,10 @@ def _unknown(words: list[str]) -> int:
     close = difflib.get_close_matches(given, below or [*VERBS], n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else "diffwright --help lists them"
     return _fail(f"{given!r} is not a verb; {hint}", 2)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"diffwright: warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:

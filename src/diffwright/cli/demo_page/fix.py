@@ -1,9 +1,7 @@
 """Second chapter of the demo: one word made to show another thing, in closed form."""
 
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,9 +113,9 @@ def _chapter(trial: Trial, edit: ConceptEdit, source: str, target: str, millisec
             f"show a {target} without it; {same} of {n} pictures of other things keep their kind",
         ),
         command=f'diffwright fix make --from {source} --to {target} --preview "{words}" --out edit',
-        text=f"One linear layer of the text encoder is rewritten by a ridge solve, so that “{source}” "
-        f"says what “{target}” says. No training, no gradients; the edit is a small file and comes out again "
-        "bit by bit. Each pair below has one prompt and one seed; the judge names what it sees.",
+        text=f"{_layers(edit)} rewritten by a ridge solve, so that “{source}” says what “{target}” says. No "
+        "training, no gradients; the edit is a small file and comes out again bit by bit. Each pair below "
+        "has one prompt and one seed; the judge names what it sees.",
         rows=[
             (f"“{source}”, before and after", _pairs(trial, range(n))),
             ("Other things, before and after: they should stay", _pairs(trial, range(n, 2 * n, SEEDS))),
@@ -125,8 +123,9 @@ def _chapter(trial: Trial, edit: ConceptEdit, source: str, target: str, millisec
         facts=[
             ("solve", f"{milliseconds:.0f} ms"),
             ("edited layer", ", ".join(patch.site for patch in edit.patches)),
-            ("size of the edit", f"{_bytes(edit) / 1024:.1f} KiB"),
+            ("size of the edit", f"{edit.size_bytes() / 1024:.1f} KiB"),
             ("fit residual", f"{max(fit.after for fit in edit.fits):.3f}"),
+            *(("warning", message) for message in edit.warnings),
         ],
     )
 
@@ -151,6 +150,8 @@ def _pairs(trial: Trial, which: range) -> list[Shot]:
     return shots
 
 
-def _bytes(edit: ConceptEdit) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        return edit.save(Path(folder) / "edit.safetensors").stat().st_size
+def _layers(edit: ConceptEdit) -> str:
+    owners = {"te": "the text encoder", "te2": "the second text encoder", "unet": "the UNet"}
+    where = " and ".join(owners[name] for name in sorted({p.site.split(".")[0] for p in edit.patches}))
+    count = len(edit.patches)
+    return f"One linear layer of {where} is" if count == 1 else f"{count} linear layers of {where} are"
