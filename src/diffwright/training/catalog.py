@@ -19,7 +19,9 @@ RECIPES = {
 }
 
 
-def train(name: str, settings: dict[str, Any], options: dict[str, Any], progress: Progress | None = None) -> dict[str, Any]:
+def train(
+    name: str, settings: dict[str, Any], options: dict[str, Any], progress: Progress | None = None
+) -> dict[str, Any]:
     """Run a recipe.
 
     Args:

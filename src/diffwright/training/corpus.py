@@ -1,12 +1,16 @@
 """What the recipes learn from: cached renders, drawn words and textures, all addressed by sample number."""
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from diffwright.core.atomic import write_bytes
+from diffwright.weights.fingerprint import fingerprint
 from diffwright.world import cache
 from diffwright.world.places import value_noise
 from diffwright.world.scene import Scene
@@ -26,7 +30,7 @@ class Renders:
     """
 
     def __init__(self, directory: str | Path, seed: int = 0) -> None:
-        self.cache, self.seed = cache.load(directory), seed
+        self.cache, self.directory, self.seed = cache.load(directory), Path(directory), seed
         self._orders: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -104,3 +108,24 @@ def textures(count: int, seed: int, size: int = 64) -> np.ndarray:
 
 def _color(rng: np.random.Generator) -> tuple[int, int, int]:
     return tuple(int(c) for c in rng.integers(0, 256, 3))  # type: ignore[return-value]
+
+
+def encoded_renders(renders: Renders, vae: Any, batch: int = 64) -> np.ndarray:
+    """Latents of all renders and of their mirror images, kept in the cache folder under the autoencoder's name.
+
+    Shapes:
+        -> float16 (N, 2, C, H/4, W/4), second axis: as rendered, mirrored
+    """
+    path = renders.directory / f"latents-{fingerprint(vae)[:12]}-{len(renders)}.npy"
+    if not path.exists():
+        parts = []
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            for start in range(0, len(renders), batch):
+                images = renders.pictures(list(range(start, min(start + batch, len(renders)))))
+                both = torch.cat([images, images.flip(-1)])
+                z = vae.encode(both).latent_dist.mean.float() * vae.config.scaling_factor
+                parts.append(torch.stack(z.chunk(2), dim=1).half())
+        buffer = io.BytesIO()
+        np.save(buffer, torch.cat(parts).numpy(), allow_pickle=False)
+        write_bytes(path, buffer.getvalue())
+    return np.load(path, mmap_mode="r")

@@ -1,7 +1,7 @@
 """Styles: what is done to a finished picture in image space. Every style keeps the hue of things."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from diffwright.world.places import hash01, value_noise
@@ -103,7 +103,7 @@ def _mosaic(photo: Tensor, share: Tensor) -> Tensor:
     """Stone tiles: a pixel takes the mean color of its cell in a jittered grid; tiles follow outlines."""
     x, y, unit = _grid(photo)
     owner, gap = _cells(x, y, 3.2 * unit)
-    b, _, h, w = photo.shape
+    b = len(photo)
     inside = (share.sum(1) > 0.5).long().reshape(b, 1, -1)
     cells = int(owner.max()) + 1
     flat = (owner.reshape(1, 1, -1) + cells * inside).expand(b, 3, -1)

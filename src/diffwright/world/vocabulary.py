@@ -2,7 +2,8 @@
 
 KINDS = (
     "sphere", "cube", "cone", "torus", "mushroom", "house", "mug", "tree", "car", "rocket", "duck", "snowman",
-    "cylinder", "pyramid", "bottle", "chair", "table", "cactus", "tower", "boat", "lamp", "fish", "airplane", "apple",
+    "cylinder", "pyramid", "bottle", "chair", "table", "cactus", "tower", "boat", "lamp", "fish", "airplane",
+    "apple",
 )  # fmt: skip
 COLORS = {
     "red": (0.84, 0.09, 0.08),

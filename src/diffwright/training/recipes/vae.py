@@ -77,21 +77,21 @@ class VaeTask:
         return {"vae": self.vae}
 
     def batch(self, indices: Tensor) -> Tensor:
-        """Crops (B, 3, crop, crop) in [-1, 1]: seven in ten from renders, the rest words and textures."""
+        """Crops (B, 3, crop, crop) in [-1, 1]: six in seven from renders, the rest words and textures."""
         side = self.options.crop
         renders = iter(self.renders.numbers(indices))
         crops = []
         for index in indices.tolist():
             rng = np.random.Generator(np.random.PCG64([3, index]))
             number, choice = next(renders), rng.random()
-            if choice < 0.70:
+            if choice < 0.86:
                 image = self.renders.cache.image(number)
             else:
-                pool = self.words if choice < 0.88 else self.textures
+                pool = self.words if choice < 0.94 else self.textures
                 image = pool[int(rng.integers(len(pool)))]
             x, y = rng.integers(0, image.shape[0] - side + 1, 2)
             crop = image[y : y + side, x : x + side]
-            crops.append(crop[:, ::-1] if rng.random() < 0.5 and choice < 0.70 else crop)
+            crops.append(crop[:, ::-1] if rng.random() < 0.5 and choice < 0.86 else crop)
         return as_tensor(np.stack(crops))
 
     def loss(

@@ -1,0 +1,153 @@
+"""Recipe ``clip``: the text and image towers, trained contrastively, then frozen.
+
+The text tower reads only as many positions as the longest caption of the batch needs: attention is causal and the
+sentence vector sits at its end token, so later positions change nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diffwright.training.corpus import Renders, as_tensor
+from diffwright.training.tokens import LENGTH, learn_tokenizer, sample_captions
+from diffwright.world.captions import caption
+from diffwright.world.render import render
+from diffwright.world.sample import sample
+from diffwright.world.scene import Scene
+from diffwright.world.splits import seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    """Options of the recipe.
+
+    Args:
+        cache: Folder of cached renders.
+        width: Of the text tower.
+        layers: Of the text tower.
+        init: Directory of a ``CLIPModel`` with its tokenizer to start from.
+    """
+
+    cache: Path = Path(".cache/renders")
+    width: int = 256
+    layers: int = 6
+    init: Path | None = None
+
+
+class ClipTask:
+    """Tell which caption belongs to which render."""
+
+    name = "clip"
+
+    def __init__(self, options: ClipOptions) -> None:
+        from transformers import CLIPModel, CLIPTokenizer
+
+        self.renders = Renders(options.cache)
+        self.scenes = list(self.renders.cache.scenes())
+        if options.init:
+            self.tokenizer = CLIPTokenizer.from_pretrained(options.init)
+            self.clip = CLIPModel.from_pretrained(options.init)
+        else:
+            self.tokenizer = learn_tokenizer(sample_captions(3000, 0))
+            self.clip = build_clip(self.tokenizer, options)
+        fixed = sample(seeds("development", 256, start=3000))
+        self.fixed = render(fixed).image
+        self.fixed_texts = [caption(s, i, full=True).text for i, s in enumerate(fixed)]
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Both towers."""
+        return {"clip": self.clip}
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, 64, 64) and token ids (B, T)."""
+        numbers = self.renders.numbers(indices)
+        pictures, texts = [], []
+        for index, number in zip(indices.tolist(), numbers, strict=True):
+            rng = np.random.Generator(np.random.PCG64([7, index]))
+            texts.append(caption(self.scenes[number], rng).text)
+            picture = self.renders.cache.image(number)
+            pictures.append(
+                picture[:, ::-1] if may_mirror(self.scenes[number]) and rng.random() < 0.5 else picture
+            )
+        return as_tensor(np.stack(pictures)), token_ids(self.tokenizer, texts)
+
+    def loss(
+        self, modules: dict[str, nn.Module], batch: Any, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+        """Symmetric cross-entropy over the batch; equal captions share the target."""
+        image, ids = batch
+        clip: Any = modules["clip"]
+        logits = similarities(clip, image, ids)
+        same = (_padded(ids)[:, None] == _padded(ids)[None]).all(-1).float()
+        target = same / same.sum(1, keepdim=True)
+        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        hit = (logits.argmax(1) == torch.arange(len(ids), device=ids.device)).float().mean()
+        return loss, {"batch_accuracy": hit.detach()}
+
+    def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
+        """Share of unseen renders whose full caption is found among 256, and the reverse."""
+        logits = similarities(modules["clip"], self.fixed, token_ids(self.tokenizer, self.fixed_texts))
+        own = torch.arange(len(logits))
+        return {
+            "image_to_text": float((logits.argmax(1) == own).float().mean()),
+            "text_to_image": float((logits.argmax(0) == own).float().mean()),
+        }
+
+    def export(self, modules: dict[str, nn.Module], directory: Path) -> None:
+        """Write a ``CLIPModel`` directory with its tokenizer."""
+        clip: Any = modules["clip"]
+        clip.save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
+
+
+def build_clip(tokenizer: Any, options: ClipOptions) -> Any:
+    """A ``CLIPModel`` of pocket size: text tower 2.9 M, image tower 1.2 M parameters."""
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": options.width,
+        "intermediate_size": options.width * 3 // 2,
+        "num_hidden_layers": options.layers,
+        "num_attention_heads": options.width // 64,
+        "max_position_embeddings": LENGTH,
+        "projection_dim": 128,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    vision = {
+        "hidden_size": 160,
+        "intermediate_size": 480,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 5,
+        "image_size": 64,
+        "patch_size": 8,
+        "projection_dim": 128,
+    }
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
+
+
+def token_ids(tokenizer: Any, texts: list[str]) -> Tensor:
+    """Token ids (B, T), padded to the longest text and cut at the tower's length."""
+    return tokenizer(texts, padding=True, truncation=True, max_length=LENGTH, return_tensors="pt").input_ids
+
+
+def similarities(clip: Any, image: Tensor, ids: Tensor) -> Tensor:
+    """Scaled cosines of all pictures with all texts, (B, B)."""
+    out = clip(input_ids=ids, pixel_values=image)
+    return out.logits_per_image.float()
+
+
+def may_mirror(scene: Scene) -> bool:
+    """Whether the mirrored picture deserves the same captions."""
+    return scene.relation not in ("left of", "right of")
+
+
+def _padded(ids: Tensor) -> Tensor:
+    return F.pad(ids, (0, LENGTH - ids.shape[1]))
