@@ -72,7 +72,8 @@ def test_the_stream_aim_moves_the_encoding_further_to_the_target(name):
     pipe = pipeline("pocket")
     target, left = encode(pipe, ["dog"])[0, 1], {}
     for aim in ("output", "stream"):
-        edit = edit_concepts(pipe, PAIRS, ["mug"], site=name, aim=aim, lam=1e-9, templates=["{}"])
+        settings = {"lam": 1e-9, "templates": ["{}"], "preserve_prompts": []}
+        edit = edit_concepts(pipe, PAIRS, ["mug"], site=name, aim=aim, **settings)
         with edit.applied(pipe):
             left[aim] = float((encode(pipe, ["cat"])[0, 1] - target).norm())
     assert left["stream"] < 0.05 * left["output"]
@@ -104,6 +105,18 @@ def test_many_pairs_share_one_solve_and_preserved_words_stay():
         with edit.applied(pipe):
             drift[name] = float((output(pipe, site, "a photo of zebra", last) - before).norm())
     assert drift["held"] < 0.3 * drift["free"]
+
+
+def test_held_prompts_stay_unless_they_name_a_source():
+    pipe = pipeline("sd1")
+    site, prompt = "te.0.mlp.out", "the red zebra"
+    before, drift = encode(pipe, [prompt]), {}
+    for held in ((), (prompt,), (prompt, "a photo of a cat")):
+        edit = edit_concepts(pipe, PAIRS, site=site, preserve_prompts=held, lam=1e-6)
+        with edit.applied(pipe):
+            drift[len(held)] = float((encode(pipe, [prompt]) - before)[0, :9].norm())
+    assert drift[1] < 0.2 * drift[0]
+    assert drift[2] == drift[1]
 
 
 def test_the_change_is_linear_in_the_strength():

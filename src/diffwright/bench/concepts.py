@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -13,11 +12,17 @@ import torch
 from diffwright.bench.baselines.quickfix_published import published_edit
 from diffwright.bench.clip_l import clip_l_pipeline
 from diffwright.bench.harness import Figure
-from diffwright.concepts.choice import PAPER_TEMPLATES
+from diffwright.concepts.choice import PAPER_TEMPLATES, Choice, default_choice
 from diffwright.concepts.edit import edit_concepts
+from diffwright.concepts.judged import Change, Gallery, Plan, try_all
+from diffwright.concepts.pairs import TEST
+from diffwright.concepts.sweep import make_edit
 from diffwright.core.errors import JobFailed
 from diffwright.core.progress import Progress, report
+from diffwright.diffusion.backbones import require
 from diffwright.diffusion.sites import find
+from diffwright.metrics.judge import Judge
+from diffwright.weights.load import load
 
 PAIR = ("van gogh", "painting")
 PUBLISHED_KEYS = 291
@@ -31,10 +36,50 @@ def run(quick: bool, progress: Progress | None = None) -> dict[str, Figure]:
         progress: is told the steps done; may cancel.
 
     Returns:
-        ``edit_ms_clip_l``, ``reference_path_ratio``, ``revert_exact``, ``artifact_kib_clip_l``, ``efficacy``
-        and ``unrelated_drop``.
+        ``edit_ms_clip_l``, ``reference_path_ratio``, ``revert_exact``, ``artifact_kib_clip_l``, and those of
+        ``quality``.
+
+    Raises:
+        WeightsError: the pocket model or the judge is missing or damaged.
     """
-    return _speed(5 if quick else 21, 2 if quick else 5, progress)
+    figures = _speed(5 if quick else 21, 2 if quick else 5, progress)
+    pipe, judge = load("pocket", device="cpu"), Judge.from_pretrained()
+    if quick:
+        few = Plan(seeds=1, near=1, others=1, steps=8)
+        return figures | quality(Gallery(pipe, judge, few.steps, progress=progress), TEST[:3], few)
+    return figures | quality(Gallery(pipe, judge, progress=progress), TEST, Plan())
+
+
+def quality(gallery: Gallery, changes: Sequence[Change], plan: Plan) -> dict[str, Figure]:
+    """Measure by the judge what single edits do, with the layout's default and with layer 0 as in the paper.
+
+    Args:
+        gallery: paints and judges; what it painted unedited is shared by both.
+        changes: source and target of each edit.
+        plan: how much is painted.
+
+    Returns:
+        ``efficacy`` and ``unrelated_drop`` of the default, by attribute, and of the paper's settings.
+    """
+    usual = default_choice(require(gallery.pipe, "fix").layout)
+    ours = try_all(gallery, changes, lambda change: make_edit(gallery.pipe, change, usual), plan)
+    paper = try_all(gallery, changes, lambda change: make_edit(gallery.pipe, change, Choice()), plan)
+    worst = next(iter(ours.falls), "nothing")
+    sample = f"{len(changes)} test pairs, {ours.pictures} pictures judged source before"
+    figures = {
+        "efficacy": Figure(ours.efficacy, "", "higher", f"{sample}; {usual}"),
+        "unrelated_drop": Figure(
+            ours.unrelated_drop, "", "lower", f"worst of {len(ours.falls)} groups: {worst}"
+        ),
+        "efficacy_paper": Figure(paper.efficacy, "", "higher", f"control: {Choice()}, nothing held"),
+        "unrelated_drop_paper": Figure(
+            paper.unrelated_drop, "", "lower", f"control: {Choice()}, nothing held"
+        ),
+    }
+    for attribute, value in ours.by_attribute.items():
+        figures[f"efficacy_{attribute}"] = Figure(value, "", "higher")
+    figures["unet_evaluations"] = Figure(gallery.unet_evaluations, "", "lower", "what efficacy and drop cost")
+    return figures
 
 
 def _speed(ours: int, theirs: int, progress: Progress | None) -> dict[str, Figure]:
@@ -51,9 +96,7 @@ def _speed(ours: int, theirs: int, progress: Progress | None) -> dict[str, Figur
         report(progress, "timing the edit", number + 1, ours)
     after = pipe.text_encoder.state_dict()
     exact = all(torch.equal(after[name], tensor) for name, tensor in before.items())
-    edit = edit_concepts(pipe, [PAIR])
-    with tempfile.TemporaryDirectory() as folder:
-        size = edit.save(Path(folder) / "edit.safetensors").stat().st_size
+    size = edit_concepts(pipe, [PAIR]).size_bytes()
     ratio = median(slow) / median(fast)
     threads = f"{torch.get_num_threads()} threads"
     return {

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from diffwright.concepts.probes import world_prompts
+
 PAPER_TEMPLATES = ("{}", "a photo of {}", "an image of {}", "a picture of {}")
 """The four templates of the paper's released settings."""
 
@@ -41,6 +43,7 @@ class Choice:
         aim: what the site must give (see ``edit_concepts``).
         templates: prompts with ``{}`` where the concept goes.
         preserve_weight: importance of a preserved row against an edited one.
+        held: whole prompts that must be read as before, where they don't name a source.
     """
 
     site: tuple[str, ...] = ("te*.0.attn.out",)
@@ -49,6 +52,7 @@ class Choice:
     aim: str = "output"
     templates: tuple[str, ...] = PAPER_TEMPLATES
     preserve_weight: float = 1.0
+    held: tuple[str, ...] = ()
 
     @classmethod
     def parsed(cls, record: Mapping[str, Any]) -> Choice:
@@ -64,16 +68,15 @@ class Choice:
             aim=str(record["aim"]),
             templates=tuple(map(str, record["templates"])),
             preserve_weight=float(record["preserve_weight"]),
+            held=tuple(map(str, record["held"])),
         )
 
     def __str__(self) -> str:
         return f"{' '.join(self.site)}, {self.aim}, {self.tokens}, lam {self.lam:g}"
 
 
-DEFAULTS = {"pocket": Choice(aim="stream", templates=WORLD_TEMPLATES)}
-"""By layout; others take the paper's settings."""
-
-
 def default_choice(layout: str) -> Choice:
-    """Give the settings used for a layout when nothing else is asked for."""
-    return DEFAULTS.get(layout, Choice())
+    """Give the settings used for a layout when nothing else is asked for: for all but pocket, the paper's."""
+    if layout == "pocket":
+        return Choice(aim="stream", templates=WORLD_TEMPLATES, held=world_prompts())
+    return Choice()

@@ -16,6 +16,7 @@ from diffwright.concepts.solve import Factors, ridge
 from diffwright.core.checks import in_range
 from diffwright.core.errors import InputError
 from diffwright.diffusion.backbones import require
+from diffwright.diffusion.prompts import named
 from diffwright.diffusion.sites import Site, match
 
 __all__ = ["ConceptEdit", "edit_concepts"]
@@ -28,7 +29,7 @@ def edit_concepts(
     pairs: Sequence[Pair],
     preserve: Sequence[str] = (),
     *,
-    preserve_prompts: Sequence[str] = (),
+    preserve_prompts: Sequence[str] | None = None,
     site: str | Sequence[str] | None = None,
     lam: float | None = None,
     templates: Sequence[str] | None = None,
@@ -47,7 +48,7 @@ def edit_concepts(
         pipe: a pipeline of a layout that supports ``fix``.
         pairs: (source, target) concepts, such as ``("mug", "duck")``.
         preserve: concepts whose meaning must stay; they are put into the templates, whose words are held too.
-        preserve_prompts: whole prompts that must be read as before.
+        preserve_prompts: whole prompts that must be read as before; those that name a source are left out.
         site: one or several site names or patterns with ``*``: a linear part of a text layer, or ``k`` and
             ``v`` of UNet cross-attentions. For this and the next four, None takes the default of the layout:
             the paper's settings, the attention output of each text encoder's layer 0.
@@ -77,13 +78,14 @@ def edit_concepts(
         aim=aim or usual.aim,
         templates=usual.templates if templates is None else tuple(templates),
         preserve_weight=preserve_weight,
+        held=usual.held if preserve_prompts is None else tuple(preserve_prompts),
     )
     pairs = _checked(pairs, chosen.templates)
     phrases = [
         (Phrase.of(t, source), Phrase.of(t, target)) for source, target in pairs for t in chosen.templates
     ]
     kept = [Phrase.of(t, concept) for concept in preserve for t in chosen.templates]
-    kept += [Phrase.of("{}", prompt) for prompt in preserve_prompts]
+    kept += [Phrase.of("{}", prompt) for prompt in chosen.held if not _names_any(prompt, pairs)]
     patches, fits, read = [], [], {}
     for place in match(pipe, chosen.site):
         reads = reading(place)
@@ -112,6 +114,10 @@ def _checked(pairs: Sequence[Pair], templates: Sequence[str]) -> tuple[Pair, ...
                 f"{source!r} is sent to {targets[source.strip().lower()]!r} and to {target!r}; keep one."
             )
     return tuple((source, target) for source, target in pairs)
+
+
+def _names_any(prompt: str, pairs: Sequence[Pair]) -> bool:
+    return any(named(prompt, source) for source, _ in pairs)
 
 
 def _solve(

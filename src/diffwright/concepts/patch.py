@@ -201,6 +201,13 @@ class ConceptEdit:
         Returns:
             The path.
         """
+        return write_bytes(path, self._bytes())
+
+    def size_bytes(self) -> int:
+        """Give the size of the file that ``save`` writes."""
+        return len(self._bytes())
+
+    def _bytes(self) -> bytes:
         tensors = {}
         for patch in self.patches:
             tensors[f"{patch.site}.up"] = patch.factors.up.float().contiguous()
@@ -213,7 +220,7 @@ class ConceptEdit:
             "fits": [asdict(fit) for fit in self.fits],
             "base": {patch.site: patch.base for patch in self.patches},
         }
-        return write_bytes(path, save(tensors, metadata={"diffwright": json.dumps(header)}))
+        return save(tensors, metadata={"diffwright": json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> ConceptEdit:

@@ -25,14 +25,22 @@ def characters(prompt: str, subject: str) -> tuple[int, int]:
     Raises:
         InputError: the subject is empty or does not occur as whole words.
     """
-    words = subject.split()
-    if not words:
+    if not subject.split():
         raise InputError("The subject is empty; name one or more words of the prompt.")
-    pattern = r"\s+".join(map(re.escape, words))
-    found = re.search(rf"(?<!\w){pattern}(?!\w)", prompt, re.IGNORECASE)
+    found = _whole_words(prompt, subject)
     if found is None:
         raise InputError(f"The subject {subject!r} does not occur as whole words in the prompt {prompt!r}.")
     return found.start(), found.end()
+
+
+def named(prompt: str, subject: str) -> bool:
+    """Say whether a prompt names a subject as whole words, whatever its case and spacing."""
+    return bool(subject.split()) and _whole_words(prompt, subject) is not None
+
+
+def _whole_words(prompt: str, subject: str) -> re.Match[str] | None:
+    pattern = r"\s+".join(map(re.escape, subject.split()))
+    return re.search(rf"(?<!\w){pattern}(?!\w)", prompt, re.IGNORECASE)
 
 
 def token_span(tokenizer: Any, prompt: str, start: int, stop: int) -> tuple[int, int]:

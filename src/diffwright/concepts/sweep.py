@@ -1,0 +1,193 @@
+"""Which site and strength work best: all are screened by the denoiser, the best are painted and judged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffwright.concepts.choice import Choice, default_choice
+from diffwright.concepts.edit import edit_concepts
+from diffwright.concepts.judged import Change, Gallery, Plan, Summary, try_all
+from diffwright.concepts.patch import ConceptEdit
+from diffwright.concepts.probes import CORE, probes
+from diffwright.core.errors import ConfigError, UnsupportedBackbone
+from diffwright.core.progress import report
+from diffwright.core.seeding import generator
+from diffwright.diffusion.backbones import require
+from diffwright.diffusion.prompts import encode
+from diffwright.diffusion.sites import sites
+
+LAMBDAS = (1e-3, 1e-2, 1e-1, 1.0)
+NOISE_LEVELS = (0.95, 0.7)
+CROSS_ATTENTION = ("unet.*.attn2.*.k", "unet.*.attn2.*.v")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate of a sweep.
+
+    Attributes:
+        choice: the settings.
+        recovery: how far the denoiser's prediction at the source moves to the target's; 1 is all the way.
+        drift: how far its prediction at other prompts moves, relative to the distance of source and target.
+        judged: what pictures say; None for candidates that were only screened.
+    """
+
+    choice: Choice
+    recovery: float
+    drift: float
+    judged: Summary | None = None
+
+    @property
+    def score(self) -> float:
+        """What candidates are ranked by: judged efficacy less the worst fall, or recovery less drift."""
+        if self.judged is None:
+            return self.recovery - self.drift
+        return self.judged.efficacy - self.judged.unrelated_drop
+
+
+def candidates(pipe: Any) -> list[Choice]:
+    """List what a sweep tries: every text layer's attention and feed-forward output, and the cross-attention.
+
+    Args:
+        pipe: a pipeline with one text encoder.
+    """
+    usual = default_choice(require(pipe, "fix").layout)
+    found = []
+    for lam in LAMBDAS:
+        for site in sites(pipe, ["attn.out", "mlp.out"]):
+            for aim in ("output", "stream"):
+                found.append(replace(usual, site=(site.name,), lam=lam, tokens="last", aim=aim))
+        for tokens in ("last", "last+eos", "last+eos+pad"):
+            found.append(replace(usual, site=CROSS_ATTENTION, lam=lam, tokens=tokens, aim="output"))
+    return found
+
+
+def make_edit(pipe: Any, change: Change, choice: Choice) -> ConceptEdit:
+    """Compute the edit of a change with given settings."""
+    return edit_concepts(
+        pipe,
+        [change.pair],
+        preserve_prompts=choice.held,
+        site=choice.site,
+        lam=choice.lam,
+        templates=choice.templates,
+        tokens=choice.tokens,
+        aim=choice.aim,
+        preserve_weight=choice.preserve_weight,
+    )
+
+
+def sweep(
+    gallery: Gallery,
+    changes: Sequence[Change],
+    choices: Sequence[Choice] | None = None,
+    *,
+    finalists: int = 4,
+    plan: Plan | None = None,
+) -> list[Row]:
+    """Screen every candidate by the denoiser's predictions, then paint and judge the best.
+
+    Args:
+        gallery: paints and judges; its progress callback may cancel.
+        changes: development changes, at least one; keep those that measure the result out of here.
+        choices: candidates; ``candidates(pipe)`` without them.
+        finalists: how many are painted, the best of them first; 0 paints none.
+        plan: how much is painted; patterns of the training split without it.
+
+    Returns:
+        All candidates, painted ones first, best first.
+
+    Raises:
+        ConfigError: there are no changes.
+        UnsupportedBackbone: the layout has two text encoders.
+    """
+    if not changes:
+        raise ConfigError("A sweep needs at least one change to try; none was given.")
+    if len(require(gallery.pipe, "fix").text_encoders) > 1:
+        raise UnsupportedBackbone("A sweep works on layouts with one text encoder; this one has two.")
+    choices = list(choices or candidates(gallery.pipe))
+    screens = [Screen(gallery, change) for change in changes]
+    rows = []
+    for number, choice in enumerate(choices):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # weak candidates are told by their figures
+            seen = [screen.measure(make_edit(gallery.pipe, screen.change, choice)) for screen in screens]
+        means = torch.tensor(seen).mean(dim=0).tolist()
+        rows.append(Row(choice, *means))
+        report(gallery.progress, "screening", number + 1, len(choices))
+    rows.sort(key=lambda row: -row.score)
+    plan = plan or Plan(split="train", seeds=1, near=1, others=1, steps=gallery.steps)
+    painted = [replace(row, judged=_judged(gallery, changes, row.choice, plan)) for row in rows[:finalists]]
+    return sorted(painted, key=lambda row: -row.score) + rows[finalists:]
+
+
+def _judged(gallery: Gallery, changes: Sequence[Change], choice: Choice, plan: Plan) -> Summary:
+    return try_all(gallery, changes, lambda change: make_edit(gallery.pipe, change, choice), plan)
+
+
+class Screen:
+    """The denoiser's predictions at a few noisy latents, for a change's prompts and for unrelated ones.
+
+    Args:
+        gallery: its pipeline is measured; its count of UNet evaluations grows.
+        change: source and target.
+    """
+
+    def __init__(self, gallery: Gallery, change: Change) -> None:
+        self.gallery, self.change = gallery, change
+        self.source, target = (
+            [probe.prompt for probe in probes(change.attribute, value, 1)]
+            for value in (change.source, change.target)
+        )
+        others = [
+            (attribute, value)
+            for attribute, values in CORE.items()
+            for value in values
+            if attribute != change.attribute or value not in (change.source, change.target)
+        ]
+        step = max(1, len(others) // 8)
+        self.others = [probes(*other, 1)[i % 5].prompt for i, other in enumerate(others[::step])]
+        self.at_source, self.at_target = self._predict(self.source), self._predict(target)
+        self.at_others = self._predict(self.others)
+
+    def measure(self, edit: ConceptEdit) -> tuple[float, float]:
+        """Give recovery and drift of an edit (see ``Row``)."""
+        with edit.applied(self.gallery.pipe):
+            source, others = self._predict(self.source), self._predict(self.others)
+        gap = (self.at_source - self.at_target).flatten(1).norm(dim=1)
+        left = (source - self.at_target).flatten(1).norm(dim=1)
+        moved = (others - self.at_others).flatten(1).norm(dim=1)
+        return float(1 - (left / gap).mean()), float(moved.mean() / gap.mean())
+
+    @torch.no_grad()
+    def _predict(self, prompts: list[str]) -> Tensor:
+        pipe = self.gallery.pipe
+        encodings = encode(pipe, prompts)
+        last = pipe.scheduler.config.num_train_timesteps - 1
+        shape = (1, pipe.unet.config.in_channels, pipe.unet.config.sample_size, pipe.unet.config.sample_size)
+        noise = torch.randn(shape, generator=generator(0)).to(encodings).expand(len(prompts), -1, -1, -1)
+        self.gallery.unet_evaluations += len(NOISE_LEVELS) * len(prompts)
+        predictions = [
+            pipe.unet(noise, round(level * last), encoder_hidden_states=encodings).sample
+            for level in NOISE_LEVELS
+        ]
+        return torch.stack(predictions, dim=1).float().cpu()
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Write a sweep as a table for people."""
+    lines = [f"{'recovery':>8} {'drift':>7} {'efficacy':>8} {'drop':>6}  settings"]
+    for row in rows:
+        judged = (
+            ("", "")
+            if row.judged is None
+            else (f"{row.judged.efficacy:.2f}", f"{row.judged.unrelated_drop:.2f}")
+        )
+        lines.append(f"{row.recovery:>8.3f} {row.drift:>7.3f} {judged[0]:>8} {judged[1]:>6}  {row.choice}")
+    return "\n".join(lines)
