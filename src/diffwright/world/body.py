@@ -1,6 +1,7 @@
 """Where a thing is: the map between object coordinates and the world, with its deformations."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -53,6 +54,24 @@ def bend(points: np.ndarray, warp: tuple[float, float, float, float]) -> np.ndar
     return np.stack([x * width + lean * y, y, z], axis=1)
 
 
+@cache
+def extremes(kind: str) -> np.ndarray:
+    """Points of a shape that lie farthest in many directions of the picture plane, object units (N, 3)."""
+    shape = SHAPES[kind]
+    axes = [np.linspace(-shape.half_width, shape.half_width, 64), np.linspace(0, shape.height, 64),
+            np.linspace(-shape.half_depth, shape.half_depth, 48)]  # fmt: skip
+    grid = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")])
+    x, y, z = torch.from_numpy(grid)
+    inside = torch.stack([part for part, _ in shape.parts(x, y, z)]).amin(0) < 0.01
+    solid = grid.T[inside.numpy()]
+    directions = [
+        (np.cos(a) * np.cos(b), np.sin(b), np.sin(a) * np.cos(b))
+        for a in np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        for b in np.linspace(-np.pi / 2, np.pi / 2, 13)
+    ]
+    return np.unique(solid[(solid @ np.array(directions).T).argmax(axis=0)], axis=0)
+
+
 def body_of(thing: Thing) -> Body:
     """Stand a thing on the ground: its lowest corner touches, or floats at a fixed height."""
     shape = SHAPES[thing.kind]
@@ -67,7 +86,9 @@ def body_of(thing: Thing) -> Body:
     w, d = shape.half_width * thing.width, shape.half_depth
     corners = np.array([(i, j, k) for i in (-w, w) for j in (-pivot, pivot) for k in (-d, d)])
     corners[:, 0] += thing.lean * (corners[:, 1] + pivot)
-    lowest = (corners @ rotation.T)[:, 1].min() + pivot
+    warp = (thing.stem, thing.lean, thing.width, knee)
+    rim = bend(extremes(thing.kind), warp) - np.array([0.0, pivot, 0.0]) if thing.tilt else corners
+    lowest = (rim @ rotation.T)[:, 1].min() + pivot
     lift = thing.lift - thing.size * lowest + (FLOAT_HEIGHT * thing.size if thing.pose == "floating" else 0.0)
     return Body(
         rotation=rotation,
@@ -75,7 +96,7 @@ def body_of(thing: Thing) -> Body:
         size=thing.size,
         pivot=pivot,
         radius=float(np.linalg.norm(corners, axis=1).max()) + 0.02,
-        warp=(thing.stem, thing.lean, thing.width, knee),
+        warp=warp,
     )
 
 

@@ -12,7 +12,7 @@ CROWDS: dict[str, tuple[str, str]] = {
     "sphere": ("s - sf sf", "sf sf sf sf"),
     "cube": ("tf stf stf stf", "t t - stf"),
     "cone": ("sltf sltf sltf sltf", "sf sf sltf sltf"),
-    "torus": ("sltf sltf sltf sltf", "slf sltf sltf lt"),
+    "torus": ("sf sf sf sf", "sf sf sf -"),
     "mushroom": ("sltf sltf sltf sltf", "l l sltf sltf"),
     "house": ("sltf sltf sltf sltf", "- - sltf sltf"),
     "mug": ("stf stf sltf sltf", "- - sltf lt"),

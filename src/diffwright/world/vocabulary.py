@@ -42,7 +42,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 
 # A pose is shown only by kinds whose shape tells it.
-UPRIGHT_ONLY = frozenset({"sphere", "apple"})
+UPRIGHT_ONLY = frozenset({"sphere", "apple", "torus"})
 NEVER_LYING = frozenset({"cube", "fish", "airplane", "boat"})
 FLAT_TOPS = frozenset({"cube", "cylinder", "table", "tower", "house"})
 

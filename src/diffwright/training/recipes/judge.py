@@ -41,7 +41,7 @@ class JudgeOptions:
 
     cache: Path = Path(".cache/renders")
     vae: Path = Path("runs/vae/model")
-    round_trips: int = 6000
+    round_trips: int = 4000
     init: Path | None = None
 
 
@@ -59,7 +59,8 @@ class JudgeTask:
         self.targets = targets([scene for _, scene in plain])
         vae: Any = AutoencoderKL.from_pretrained(options.vae, torch_dtype=torch.float32).eval()
         count = min(options.round_trips, len(plain))
-        self.seen_through = _to_u8(round_trip(vae, as_tensor(self.images[:count])))
+        with torch.autocast("cpu", torch.bfloat16):
+            self.seen_through = _to_u8(round_trip(vae, as_tensor(self.images[:count])))
         fixed = [s for s in sample(seeds("development", 900, start=1000)) if s.relation is None]
         self.fixed, self.fixed_targets = render(fixed).image, targets(fixed)
         self.fixed_through = round_trip(vae, self.fixed)
