@@ -6,6 +6,7 @@ A bench is a module with `run(quick, progress) -> dict[str, Figure]`; `BENCHES` 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import platform
 import subprocess
@@ -21,6 +22,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from diffwright.core import atomic, checks
+from diffwright.core.errors import ConfigError
 from diffwright.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -53,22 +55,30 @@ class Figure:
     note: str = ""
 
 
-def run(name: str, quick: bool = False, progress: Progress | None = None) -> dict[str, Figure]:
+def run(
+    name: str, quick: bool = False, progress: Progress | None = None, **data: Path | None
+) -> dict[str, Figure]:
     """Run a bench.
 
     Args:
         name: a key of `BENCHES`.
         quick: the short form, under two minutes.
         progress: is told the steps done; may cancel.
+        data: folders or files of real data that the bench can read, such as `photos`; None is left out.
 
     Returns:
         The figures by name.
 
     Raises:
-        ConfigError: there is no such bench.
+        ConfigError: there is no such bench, or it does not read such data.
     """
     checks.one_of("bench", name, BENCHES)
-    return import_module(BENCHES[name]).run(quick, progress)
+    bench = import_module(BENCHES[name]).run
+    given = {key: path for key, path in data.items() if path is not None}
+    for key in given:
+        if key not in inspect.signature(bench).parameters:
+            raise ConfigError(f"bench {name} was given --{key}, which it does not read; leave it out.")
+    return bench(quick, progress, **given)
 
 
 def median_ms(fn: Callable[[], Any], rounds: int) -> float:

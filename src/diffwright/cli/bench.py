@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -22,6 +23,8 @@ class Bench(OutputFlags):
     """Which bench: concepts, t2i."""
     quick: bool = False
     """The short form, under two minutes."""
+    photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of photographs, for bench t2i."""
 
     def run(self) -> None:
         """Run the bench."""
@@ -33,7 +36,7 @@ class Bench(OutputFlags):
         one_of("bench", self.name, harness.BENCHES)
         surroundings = harness.environment()
         with shown() as progress:
-            figures = harness.run(self.name, self.quick, progress)
+            figures = harness.run(self.name, self.quick, progress, photos=self.photos)
         to_stdout = str(self.json) == "-"
         screen = Console(stderr=to_stdout)
         screen.print(harness.table(figures, f"{self.name}{' (quick)' if self.quick else ''}"))

@@ -1,6 +1,7 @@
 """What the recipes learn from: cached renders, drawn words and textures, all addressed by sample number."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,18 @@ class Renders:
     Args:
         directory: A folder that ``diffwright world cache`` wrote.
         seed: Of the shuffles.
+        repeats: How often a scene comes up in one pass; once each without it.
 
     Raises:
         InputError: The folder holds no complete shard.
     """
 
-    def __init__(self, directory: str | Path, seed: int = 0) -> None:
+    def __init__(
+        self, directory: str | Path, seed: int = 0, repeats: Callable[[Scene], int] | None = None
+    ) -> None:
         self.cache, self.directory, self.seed = cache.load(directory), Path(directory), seed
+        times = [repeats(scene) for scene in self.cache.scenes()] if repeats else 1
+        self.pool = np.repeat(np.arange(len(self.cache)), times)
         self._orders: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -38,7 +44,7 @@ class Renders:
 
     def numbers(self, indices: Tensor) -> list[int]:
         """Picture numbers of sample numbers; each pass over the renders has its own order."""
-        n = len(self)
+        n = len(self.pool)
         return [int(self._order(i // n)[i % n]) for i in indices.tolist()]
 
     def pictures(self, numbers: list[int]) -> Tensor:
@@ -54,7 +60,7 @@ class Renders:
             rng = np.random.Generator(np.random.PCG64([self.seed, turn]))
             if len(self._orders) > 1:
                 del self._orders[min(self._orders)]
-            self._orders[turn] = rng.permutation(len(self))
+            self._orders[turn] = rng.permutation(self.pool)
         return self._orders[turn]
 
 

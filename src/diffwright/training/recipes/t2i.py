@@ -15,6 +15,8 @@ from diffwright.training.corpus import Renders, encoded_renders
 from diffwright.training.recipes.clip import may_mirror
 from diffwright.training.tokens import LENGTH
 from diffwright.world.captions import caption
+from diffwright.world.scene import Scene
+from diffwright.world.vocabulary import poses_of
 
 EMPTY = 0.1  # share of samples without a caption, for classifier-free guidance
 TRAIN_STEPS = 1000
@@ -61,7 +63,7 @@ class TextToImageTask:
         from transformers import CLIPModel, CLIPTokenizer
 
         self.options = options
-        renders = Renders(options.cache)
+        renders = Renders(options.cache, repeats=repeats)
         self.renders, self.scenes = renders, list(renders.cache.scenes())
         self.vae: Any = AutoencoderKL.from_pretrained(options.vae, torch_dtype=torch.float32).eval()
         self.latents = encoded_renders(renders, self.vae)
@@ -131,6 +133,14 @@ class TextToImageTask:
         write_pipeline(directory, copy.deepcopy(modules["unet"]), self.vae, self.clip, self.tokenizer)
 
 
+def repeats(scene: Scene) -> int:
+    """Passes of a scene: groups come up oftener than they are drawn, and a pose that cannot be seen never."""
+    first = scene.things[0]
+    if first.pose not in poses_of(first.kind):
+        return 0
+    return 1 if scene.relation or len(scene.things) == 1 else 2
+
+
 def build_unet(widths: tuple[int, ...], context: int) -> Any:
     """Stock conditional UNet: cross-attention at 16 x 16, 8 x 8 and in the middle."""
     from diffusers import UNet2DConditionModel
@@ -176,6 +186,16 @@ def write_pipeline(directory: Path, unet: Any, vae: Any, clip: Any, tokenizer: A
         requires_safety_checker=False,
     )  # fmt: skip
     pipe.to(dtype=torch.float16).save_pretrained(directory)
+    # Without torchvision the processor is saved under a name that only this machine knows; and the stock loader
+    # would mix half and single precision if the towers' own files asked for half.
+    _reword(directory / "model_index.json", "CLIPImageProcessorPil", "CLIPImageProcessor")
+    _reword(directory / "feature_extractor" / "preprocessor_config.json", "ProcessorPil", "Processor")
+    for tower in ("text_encoder", "image_encoder"):
+        _reword(directory / tower / "config.json", '"float16"', '"float32"')
+
+
+def _reword(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
 
 
 def _on(device: torch.device, generator: torch.Generator) -> torch.Generator:

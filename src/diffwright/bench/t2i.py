@@ -1,0 +1,198 @@
+"""Bench ``t2i``: does ``pocket`` paint what it is told, how far can the judge be trusted, what does the VAE lose.
+
+Prompts and renders are those of the test split; the judge never saw a picture that the model painted.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffwright.bench.harness import Figure
+from diffwright.core.errors import InputError
+from diffwright.core.images import load_image
+from diffwright.core.progress import Progress, report
+from diffwright.metrics.judge import Judge
+from diffwright.metrics.pictures import psnr
+from diffwright.world.captions import Caption, labels
+from diffwright.world.render import render
+from diffwright.world.sample import sample
+from diffwright.world.scene import Scene
+from diffwright.world.splits import seeds, test_prompts
+from diffwright.world.vocabulary import ATTRIBUTES, CORE_COLORS, CORE_KINDS, CORE_STYLES, CORE_VIEWPOINTS
+
+GATED = ("kind", "color", "style", "viewpoint", "count", "pose")
+STEPS = 25
+_CORE = {"kind": CORE_KINDS, "color": CORE_COLORS, "style": CORE_STYLES, "viewpoint": CORE_VIEWPOINTS}
+
+
+def run(
+    quick: bool = False, progress: Progress | None = None, photos: Path | None = None
+) -> dict[str, Figure]:
+    """Measure the shipped text-to-image model.
+
+    Args:
+        quick: 60 prompts and 60 renders instead of 500 and 1,500.
+        progress: Is told the steps done; may cancel.
+        photos: Folder of natural photographs for ``photo_vae_psnr``; left out without it.
+
+    Returns:
+        Figures by the names that docs/benchmarks.md lists.
+
+    Raises:
+        InputError: ``photos`` holds no picture.
+    """
+    from diffwright.weights.load import load
+
+    pipe: Any = load("pocket")
+    judge = Judge.from_pretrained("pocket-judge")
+    figures = {}
+    for core in (True, False):
+        figures |= _painted(pipe, judge, core, 60 if quick else (500 if core else 300), progress)
+    report(progress, "rendering test scenes", 0, 1)
+    scenes = sample(seeds("test", 80 if quick else 1900))
+    pictures = render(scenes).image
+    figures |= _judged(pipe.vae, judge, scenes, pictures)
+    figures |= _coded(pipe.vae, pictures[:256], 200 if quick else 1000)
+    if photos is not None:
+        figures["photo_vae_psnr"] = Figure(_photo_psnr(pipe.vae, photos, 8 if quick else 100), "dB", "higher")
+    figures["seconds_per_image"] = Figure(_seconds(pipe), "s", "lower", f"one picture, {STEPS} steps")
+    return figures
+
+
+def _painted(pipe: Any, judge: Judge, core: bool, count: int, progress: Progress | None) -> dict[str, Figure]:
+    from diffwright.diffusion.sampling import generate
+
+    prompts = test_prompts(count, core=core)
+    images = generate(
+        pipe, [p.text for p in prompts], seeds=list(range(count)), steps=STEPS, progress=progress
+    )
+    answers = judge.answers(images)
+    figures = {}
+    for name in GATED:
+        asked = [i for i, p in enumerate(prompts) if name in p.stated]
+        right = share_right(name, [prompts[i] for i in asked], [answers[i] for i in asked])
+        values = _CORE.get(name, ATTRIBUTES[name]) if core else ATTRIBUTES[name]
+        label = f"{name}_accuracy" if core else f"{name}_accuracy_full"
+        figures[label] = Figure(right, "", "higher", f"{len(asked)} prompts, chance {1 / len(values):.2f}")
+    return figures
+
+
+def share_right(name: str, prompts: list[Caption], answers: list[dict[str, Any]]) -> float:
+    """Share of pictures whose judged value is the stated one, each stated value weighing equally."""
+    hits: dict[str, list[bool]] = {}
+    for prompt, answer in zip(prompts, answers, strict=True):
+        hits.setdefault(prompt.stated[name], []).append(answer[name] == prompt.stated[name])
+    return float(np.mean([np.mean(h) for h in hits.values()]))
+
+
+def _judged(vae: Any, judge: Judge, scenes: list[Scene], pictures: Tensor) -> dict[str, Figure]:
+    alone = [i for i, scene in enumerate(scenes) if scene.relation is None]
+    truth = [labels(scenes[i]) for i in alone]
+    figures = {}
+    for prefix, images in (("judge", pictures[alone]), ("judge_vae", round_trip(vae, pictures[alone]))):
+        answers = judge.answers(_u8(images))
+        scores = {name: macro(name, answers, truth) for name in judge.attributes}
+        for name, score in scores.items():
+            figures[f"{prefix}_{name}"] = Figure(score, "", "higher", f"{len(alone)} test renders")
+        worst = min(scores, key=scores.__getitem__)
+        figures[f"{prefix}_accuracy_min"] = Figure(scores[worst], "", "higher", f"the lowest is {worst}")
+        by_style = {
+            style: min(
+                macro(name, [a for a, t in zip(answers, truth, strict=True) if t["style"] == style],
+                      [t for t in truth if t["style"] == style]) for name in judge.attributes if name != "style"
+            )
+            for style in sorted({t["style"] for t in truth})
+        }  # fmt: skip
+        style = min(by_style, key=by_style.__getitem__)
+        figures[f"{prefix}_accuracy_min_a_style"] = Figure(
+            by_style[style], "", "higher", f"the lowest is {style}"
+        )
+    rng = torch.Generator().manual_seed(0)
+    strange = {"noise": torch.rand(64, 3, 64, 64, generator=rng) * 2 - 1,
+               "blank": torch.linspace(-1, 1, 64).view(-1, 1, 1, 1).expand(-1, 3, 64, 64)}  # fmt: skip
+    for name, images in strange.items():
+        sure = judge.probabilities(images)["kind"].amax(1).mean()
+        figures[f"judge_confidence_{name}"] = Figure(
+            float(sure), "", "lower", "mean highest probability of kind"
+        )
+    return figures
+
+
+def macro(name: str, answers: list[dict[str, Any]], truth: list[dict[str, str]]) -> float:
+    """Accuracy of an attribute averaged over the values that occur."""
+    hits: dict[str, list[bool]] = {}
+    for answer, values in zip(answers, truth, strict=True):
+        hits.setdefault(values[name], []).append(answer[name] == values[name])
+    return float(np.mean([np.mean(h) for h in hits.values()]))
+
+
+def _coded(vae: Any, pictures: Tensor, fitted: int) -> dict[str, Figure]:
+    ours = psnr(round_trip(vae, pictures), pictures).mean()
+    learned = render(sample(seeds("train", fitted, start=2**29))).image
+    linear = psnr(linear_code(learned, pictures), pictures).mean()
+    return {
+        "vae_psnr": Figure(float(ours), "dB", "higher", f"{len(pictures)} test renders, mean a picture"),
+        "vae_psnr_linear": Figure(
+            float(linear), "dB", "higher", "best linear code of 4x4 patches, 8 components"
+        ),
+    }
+
+
+@torch.no_grad()
+def round_trip(vae: Any, images: Tensor, batch: int = 64) -> Tensor:
+    """Encode and decode pictures (B, 3, H, W) in [-1, 1], without sampling the latents."""
+    parts = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in images.split(batch)]
+    return torch.cat(parts).float().clamp(-1, 1)
+
+
+def linear_code(learned: Tensor, images: Tensor, side: int = 4, components: int = 8) -> Tensor:
+    """Reconstruct pictures from the leading principal components of their patches.
+
+    Args:
+        learned: Pictures from which the components are taken.
+        images: Pictures to code.
+        side: Of a patch, pixels.
+        components: How many numbers a patch keeps.
+
+    Shapes:
+        learned (A, 3, H, W), images (B, 3, H, W) -> (B, 3, H, W)
+    """
+    fold = torch.nn.functional.pixel_unshuffle
+    rows = fold(learned, side).flatten(2).transpose(1, 2).reshape(-1, 3 * side**2).double()
+    mean = rows.mean(0)
+    basis = torch.linalg.eigh(torch.cov((rows - mean).T)).eigenvectors[:, -components:]
+    patches = fold(images, side).double() - mean.view(-1, 1, 1)
+    kept = torch.einsum("bchw,ck,dk->bdhw", patches, basis, basis) + mean.view(-1, 1, 1)
+    return torch.nn.functional.pixel_shuffle(kept, side).float().clamp(-1, 1)
+
+
+def _photo_psnr(vae: Any, folder: Path, count: int) -> float:
+    paths = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not paths:
+        raise InputError(f"{folder} holds no photograph; name a folder with JPEG or PNG pictures.")
+    values = []
+    for path in paths[:: max(1, len(paths) // count)][:count]:
+        picture = load_image(path)
+        height, width = (side - side % 4 for side in picture.shape[:2])
+        image = torch.from_numpy(picture[:height, :width].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+        values.append(float(psnr(round_trip(vae, image), image)))
+    return float(np.mean(values))
+
+
+def _seconds(pipe: Any) -> float:
+    from diffwright.diffusion.sampling import generate
+
+    times = []
+    for seed in range(4):
+        start = time.perf_counter()
+        generate(pipe, "a red mug on grass", seeds=seed, steps=STEPS)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))
+
+
+def _u8(images: Tensor) -> np.ndarray:
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
