@@ -47,8 +47,8 @@ def run(quick: bool, progress: Progress | None = None) -> dict[str, Figure]:
     pipe, judge = load("pocket", device="cpu"), Judge.from_pretrained()
     if quick:
         few = Plan(seeds=1, near=1, others=1, steps=8)
-        return figures | quality(Gallery(pipe, judge, few.steps, progress=progress), TEST[:3], few)
-    return figures | quality(Gallery(pipe, judge, progress=progress), TEST, Plan())
+        return figures | quality(Gallery(pipe, judge, few.steps, half=True, progress=progress), TEST[:3], few)
+    return figures | quality(Gallery(pipe, judge, half=True, progress=progress), TEST, Plan())
 
 
 def quality(gallery: Gallery, changes: Sequence[Change], plan: Plan) -> dict[str, Figure]:

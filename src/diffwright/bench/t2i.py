@@ -68,7 +68,13 @@ def _painted(pipe: Any, judge: Judge, core: bool, count: int, progress: Progress
 
     prompts = test_prompts(count, core=core)
     images = generate(
-        pipe, [p.text for p in prompts], seeds=list(range(count)), steps=STEPS, progress=progress
+        pipe,
+        [p.text for p in prompts],
+        seeds=list(range(count)),
+        steps=STEPS,
+        batch=64,
+        half=True,
+        progress=progress,
     )
     answers = judge.answers(images)
     figures = {}

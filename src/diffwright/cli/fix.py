@@ -194,7 +194,7 @@ class Sweep(ModelFlags, OutputFlags):
         if judge is None and self.finalists:
             raise InputError(f"No judge reads pictures of {self.model}; give --finalists 0 to screen only.")
         with shown() as progress:
-            gallery = Gallery(pipe, judge, progress=progress)
+            gallery = Gallery(pipe, judge, half=True, progress=progress)
             rows = sweep(gallery, DEVELOPMENT[: self.pairs], finalists=self.finalists)
         record = {"rows": [asdict(row) for row in rows], "unet_evaluations": gallery.unet_evaluations}
         self.say(record, f"{table(rows)}\n{gallery.unet_evaluations} UNet evaluations")

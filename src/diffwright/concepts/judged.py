@@ -60,6 +60,7 @@ class Gallery:
         judge: reads the pictures; None where nothing is painted.
         steps: denoising steps.
         batch: pictures painted at once.
+        half: paint in bfloat16.
         progress: is told the pictures painted; may cancel.
         unet_evaluations: UNet rows computed so far, guidance included.
     """
@@ -67,7 +68,8 @@ class Gallery:
     pipe: Any
     judge: Judge | None
     steps: int = 15
-    batch: int = 48
+    batch: int = 64
+    half: bool = False
     progress: Progress | None = None
     unet_evaluations: int = 0
     _known: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict, repr=False)
@@ -95,6 +97,7 @@ class Gallery:
             seeds=[probe.seed for probe in asked],
             steps=self.steps,
             batch=self.batch,
+            half=self.half,
             progress=self.progress,
         )
         return self.judge.answers(pictures)

@@ -184,7 +184,7 @@ def judged_report(
     """
     changes = [change_of(source, target) for source, target in edit.pairs]
     plan = plan or Plan(seeds=2, near=1, others=1)
-    gallery = Gallery(pipe, judge, steps=plan.steps, progress=progress)
+    gallery = Gallery(pipe, judge, steps=plan.steps, half=True, progress=progress)
     summary = summarize(try_change(gallery, edit, change, plan) for change in changes)
     figures = asdict(summary) | {"unrelated_drop": summary.unrelated_drop}
     return figures | {"unet_evaluations": gallery.unet_evaluations}

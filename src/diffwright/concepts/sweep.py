@@ -173,10 +173,11 @@ class Screen:
         shape = (1, pipe.unet.config.in_channels, pipe.unet.config.sample_size, pipe.unet.config.sample_size)
         noise = torch.randn(shape, generator=generator(0)).to(encodings).expand(len(prompts), -1, -1, -1)
         self.gallery.unet_evaluations += len(NOISE_LEVELS) * len(prompts)
-        predictions = [
-            pipe.unet(noise, round(level * last), encoder_hidden_states=encodings).sample
-            for level in NOISE_LEVELS
-        ]
+        with torch.autocast(encodings.device.type, torch.bfloat16, enabled=self.gallery.half):
+            predictions = [
+                pipe.unet(noise, round(level * last), encoder_hidden_states=encodings).sample
+                for level in NOISE_LEVELS
+            ]
         return torch.stack(predictions, dim=1).float().cpu()
 
 

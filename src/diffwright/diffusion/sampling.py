@@ -26,6 +26,7 @@ def generate(
     guidance: float | None = None,
     negative: str = "",
     batch: int = 32,
+    half: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> np.ndarray:
@@ -41,6 +42,7 @@ def generate(
         guidance: classifier-free guidance scale; 1 switches it off, None takes the layout's default.
         negative: what the guidance moves away from.
         batch: pictures that are painted at once.
+        half: let matrix products and convolutions run in bfloat16; on a CPU that has it, nearly twice as fast.
         progress: is told the steps done; may cancel.
         options: passed on to the pipeline's call (``height``, ``guidance_rescale`` ...).
 
@@ -60,7 +62,8 @@ def generate(
     starts = range(0, len(prompts), batch)
     unique = list(dict.fromkeys(prompts))
     rows = {prompt: row for row, prompt in enumerate(unique)}
-    with torch.no_grad(), _quiet(pipe):
+    device = torch.device(pipe._execution_device).type
+    with torch.no_grad(), _quiet(pipe), torch.autocast(device, torch.bfloat16, enabled=half):
         encodings, pooled = encode_pooled(pipe, [*unique, negative])
         pictures = []
         for number, start in enumerate(starts):
