@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from diffwright.core.errors import ConfigError
-from diffwright.world import splits
+from diffwright.world import exam, splits
 from diffwright.world.captions import FAMILIES, caption, captions, families, from_values, labels
 from diffwright.world.phrases import PLURALS
 from diffwright.world.sample import propose
@@ -63,7 +63,7 @@ def test_every_stated_value_has_its_words_in_the_text():
 def test_test_patterns_hold_no_word_unseen_in_training():
     seen = set().union(*(words(made.text) for _, made in drawn("train")))
     assert set().union(*(words(made.text) for _, made in drawn("test"))) <= seen
-    prompts = splits.test_prompts() + splits.test_prompts(core=False)
+    prompts = exam.test_prompts() + exam.test_prompts(core=False)
     assert set().union(*(words(made.text) for made in prompts)) <= seen
     assert len(seen) < 150
 

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from diffwright.core.errors import ConfigError
-from diffwright.world import splits
+from diffwright.world import exam, splits
 from diffwright.world.sample import legible, propose, sample
 from diffwright.world.vocabulary import COLORS, CORE_COLORS, CORE_KINDS, KINDS, poses_of
 
@@ -35,22 +35,22 @@ def test_held_out_pairs_are_of_the_vocabulary_and_known_in_scenes():
 
 @pytest.mark.parametrize("core", [True, False])
 def test_the_test_prompts_are_balanced_possible_and_distinct(core):
-    prompts = splits.test_prompts(core=core)
+    prompts = exam.test_prompts(core=core)
     assert len({p.text for p in prompts}) == len(prompts) == 500
     assert {p.family for p in prompts} == splits.TEST_FAMILIES
-    for name in splits.TEST_SHARES:
+    for name in exam.TEST_SHARES:
         stated = Counter(p.stated[name] for p in prompts if name in p.stated)
         assert sum(stated.values()) >= 100
         assert max(stated.values()) - min(stated.values()) <= 1, stated
-        assert set(stated) == set(splits._values(name, core))
+        assert set(stated) == set(exam.values(name, core))
     for p in prompts:
         assert (p.stated["kind"], p.stated["color"]) not in splits.HELD_OUT_PAIRS
         assert p.stated.get("pose", "standing") in poses_of(p.stated["kind"])
-    assert [p.text for p in prompts] == [p.text for p in splits.test_prompts(core=core)]
+    assert [p.text for p in prompts] == [p.text for p in exam.test_prompts(core=core)]
 
 
 def test_the_sampler_draws_what_test_prompts_ask_for():
-    prompts = splits.test_prompts()[:40]
+    prompts = exam.test_prompts()[:40]
     waiting = list(range(len(prompts)))
     for attempt in range(12):
         scenes = [propose(i, attempt, True, {**prompts[i].stated, "relation": None}) for i in waiting]

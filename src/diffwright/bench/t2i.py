@@ -18,15 +18,14 @@ from diffwright.core.progress import Progress, report
 from diffwright.metrics.judge import Judge
 from diffwright.metrics.pictures import psnr
 from diffwright.world.captions import Caption, labels
+from diffwright.world.exam import test_prompts, values
 from diffwright.world.render import render
 from diffwright.world.sample import sample
 from diffwright.world.scene import Scene
-from diffwright.world.splits import seeds, test_prompts
-from diffwright.world.vocabulary import ATTRIBUTES, CORE_COLORS, CORE_KINDS, CORE_STYLES, CORE_VIEWPOINTS
+from diffwright.world.splits import seeds
 
 GATED = ("kind", "color", "style", "viewpoint", "count", "pose")
 STEPS = 25
-_CORE = {"kind": CORE_KINDS, "color": CORE_COLORS, "style": CORE_STYLES, "viewpoint": CORE_VIEWPOINTS}
 
 
 def run(
@@ -81,9 +80,10 @@ def _painted(pipe: Any, judge: Judge, core: bool, count: int, progress: Progress
     for name in GATED:
         asked = [i for i, p in enumerate(prompts) if name in p.stated]
         right = share_right(name, [prompts[i] for i in asked], [answers[i] for i in asked])
-        values = _CORE.get(name, ATTRIBUTES[name]) if core else ATTRIBUTES[name]
         label = f"{name}_accuracy" if core else f"{name}_accuracy_full"
-        figures[label] = Figure(right, "", "higher", f"{len(asked)} prompts, chance {1 / len(values):.2f}")
+        figures[label] = Figure(
+            right, "", "higher", f"{len(asked)} prompts, chance {1 / len(values(name, core)):.2f}"
+        )
     return figures
 
 
@@ -131,8 +131,8 @@ def _judged(vae: Any, judge: Judge, scenes: list[Scene], pictures: Tensor) -> di
 def macro(name: str, answers: list[dict[str, Any]], truth: list[dict[str, str]]) -> float:
     """Accuracy of an attribute averaged over the values that occur."""
     hits: dict[str, list[bool]] = {}
-    for answer, values in zip(answers, truth, strict=True):
-        hits.setdefault(values[name], []).append(answer[name] == values[name])
+    for answer, true in zip(answers, truth, strict=True):
+        hits.setdefault(true[name], []).append(answer[name] == true[name])
     return float(np.mean([np.mean(h) for h in hits.values()]))
 
 
