@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffwright.training.corpus import Renders, as_tensor
+from diffwright.training.starts import join_towers, part_of
 from diffwright.training.tokens import LENGTH, learn_tokenizer, sample_captions
 from diffwright.world.captions import caption
 from diffwright.world.render import render
@@ -30,7 +31,7 @@ class ClipOptions:
         cache: Folder of cached renders.
         width: Of the text tower.
         layers: Of the text tower.
-        init: Directory of a ``CLIPModel`` with its tokenizer to start from.
+        init: Pocket pipeline, or directory of a ``CLIPModel`` with its tokenizer, to start from.
     """
 
     cache: Path = Path(".cache/renders")
@@ -45,13 +46,13 @@ class ClipTask:
     name = "clip"
 
     def __init__(self, options: ClipOptions) -> None:
-        from transformers import CLIPModel, CLIPTokenizer
+        from transformers import CLIPTokenizer
 
         self.renders = Renders(options.cache)
         self.scenes = list(self.renders.cache.scenes())
         if options.init:
-            self.tokenizer = CLIPTokenizer.from_pretrained(options.init)
-            self.clip = CLIPModel.from_pretrained(options.init)
+            self.tokenizer = CLIPTokenizer.from_pretrained(part_of(options.init, "tokenizer"))
+            self.clip = join_towers(options.init)
         else:
             self.tokenizer = learn_tokenizer(sample_captions(3000, 0))
             self.clip = build_clip(self.tokenizer, options)

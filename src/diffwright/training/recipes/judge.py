@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from diffwright.metrics.judge import Judge
 from diffwright.training.corpus import Renders, as_tensor
 from diffwright.training.recipes.vae import round_trip
+from diffwright.training.starts import part_of
 from diffwright.world.captions import labels
 from diffwright.world.render import render
 from diffwright.world.sample import sample
@@ -57,14 +58,16 @@ class JudgeTask:
         plain = [(n, scene) for n, scene in enumerate(renders.cache.scenes()) if scene.relation is None]
         self.images = renders.cache.gather([n for n, _ in plain])
         self.targets = targets([scene for _, scene in plain])
-        vae: Any = AutoencoderKL.from_pretrained(options.vae, torch_dtype=torch.float32).eval()
+        vae: Any = AutoencoderKL.from_pretrained(
+            part_of(options.vae, "vae"), torch_dtype=torch.float32
+        ).eval()
         count = min(options.round_trips, len(plain))
         with torch.autocast("cpu", torch.bfloat16):
             self.seen_through = _to_u8(round_trip(vae, as_tensor(self.images[:count])))
         fixed = [s for s in sample(seeds("development", 900, start=1000)) if s.relation is None]
         self.fixed, self.fixed_targets = render(fixed).image, targets(fixed)
         self.fixed_through = round_trip(vae, self.fixed)
-        self.judge = Judge.from_pretrained(options.init) if options.init else Judge(JUDGED)
+        self.judge = Judge.from_pretrained(str(options.init)) if options.init else Judge(JUDGED)
 
     def modules(self) -> dict[str, nn.Module]:
         """The judge."""

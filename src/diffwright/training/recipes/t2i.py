@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from diffwright.training.corpus import Renders, encoded_renders
 from diffwright.training.recipes.clip import may_mirror
+from diffwright.training.starts import join_towers, part_of, save_head
 from diffwright.training.tokens import LENGTH
 from diffwright.world.captions import caption
 from diffwright.world.scene import Scene
@@ -40,8 +41,8 @@ class TextToImageOptions:
 
     Args:
         cache: Folder of cached renders.
-        vae: The autoencoder.
-        clip: The ``CLIPModel`` directory whose text tower conditions the UNet.
+        vae: The autoencoder, or a pipeline that holds it.
+        clip: The ``CLIPModel`` whose text tower conditions the UNet, or a pipeline that holds both towers.
         widths: Channels at 16 x 16, 8 x 8 and 4 x 4 latents.
         init: Pipeline directory whose UNet to start from.
     """
@@ -60,18 +61,22 @@ class TextToImageTask:
 
     def __init__(self, options: TextToImageOptions) -> None:
         from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-        from transformers import CLIPModel, CLIPTokenizer
+        from transformers import CLIPTokenizer
 
         self.options = options
         renders = Renders(options.cache, repeats=repeats)
         self.renders, self.scenes = renders, list(renders.cache.scenes())
-        self.vae: Any = AutoencoderKL.from_pretrained(options.vae, torch_dtype=torch.float32).eval()
+        self.vae: Any = AutoencoderKL.from_pretrained(
+            part_of(options.vae, "vae"), torch_dtype=torch.float32
+        ).eval()
         self.latents = encoded_renders(renders, self.vae)
-        self.tokenizer = CLIPTokenizer.from_pretrained(options.clip)
-        self.clip: Any = CLIPModel.from_pretrained(options.clip).eval().requires_grad_(False)
+        self.tokenizer = CLIPTokenizer.from_pretrained(part_of(options.clip, "tokenizer"))
+        self.clip: Any = join_towers(options.clip).eval().requires_grad_(False)
         self.schedule = DDIMScheduler(**SCHEDULE)
         if options.init:
-            self.unet: Any = UNet2DConditionModel.from_pretrained(options.init, subfolder="unet")
+            self.unet: Any = UNet2DConditionModel.from_pretrained(
+                part_of(options.init, "unet"), torch_dtype=torch.float32
+            )
         else:
             self.unet = build_unet(tuple(options.widths), self.clip.config.text_config.hidden_size)
 
@@ -185,6 +190,7 @@ def write_pipeline(directory: Path, unet: Any, vae: Any, clip: Any, tokenizer: A
         image_encoder=image,
         requires_safety_checker=False,
     )  # fmt: skip
+    save_head(clip, directory)
     pipe.to(dtype=torch.float16).save_pretrained(directory)
     # Without torchvision the processor is saved under a name that only this machine knows; and the stock loader
     # would mix half and single precision if the towers' own files asked for half.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from diffwright.metrics.pictures import psnr
 from diffwright.training.corpus import Renders, as_tensor, drawn_words, textures
+from diffwright.training.starts import part_of
 from diffwright.world.render import render
 from diffwright.world.sample import sample
 from diffwright.world.splits import seeds
@@ -59,7 +60,7 @@ class VaeTask:
         from diffusers import AutoencoderKL
 
         if self.options.init:
-            return AutoencoderKL.from_pretrained(self.options.init)
+            return AutoencoderKL.from_pretrained(part_of(self.options.init, "vae"), torch_dtype=torch.float32)
         return AutoencoderKL(
             block_out_channels=self.options.channels,
             down_block_types=("DownEncoderBlock2D",) * 3,
