@@ -190,8 +190,8 @@ def write_pipeline(directory: Path, unet: Any, vae: Any, clip: Any, tokenizer: A
         image_encoder=image,
         requires_safety_checker=False,
     )  # fmt: skip
-    save_head(clip, directory)
     pipe.to(dtype=torch.float16).save_pretrained(directory)
+    save_head(clip, directory)
     # Without torchvision the processor is saved under a name that only this machine knows; and the stock loader
     # would mix half and single precision if the towers' own files asked for half.
     _reword(directory / "model_index.json", "CLIPImageProcessorPil", "CLIPImageProcessor")
