@@ -37,7 +37,7 @@ def test_foreign_pipelines_and_predictions_are_refused_by_name():
 
 def test_a_system_is_refused_where_the_table_lacks_it():
     assert require(pipeline("inpaint"), "fix").layout == "sd-inpaint"
-    with pytest.raises(UnsupportedBackbone, match="'trace' does not work on the layout 'sd-inpaint'"):
+    with pytest.raises(UnsupportedBackbone, match="'generate' does not work on the layout 'sd-inpaint'"):
         require(pipeline("inpaint"), "generate")
 
 
