@@ -31,12 +31,16 @@ class ClipOptions:
         cache: Folder of cached renders.
         width: Of the text tower.
         layers: Of the text tower.
+        words: Captions from which the tokenizer is learned.
+        fixed: Unseen renders that measure it.
         init: Pocket pipeline, or directory of a ``CLIPModel`` with its tokenizer, to start from.
     """
 
     cache: Path = Path(".cache/renders")
     width: int = 256
     layers: int = 6
+    words: int = 3000
+    fixed: int = 256
     init: Path | None = None
 
 
@@ -54,9 +58,9 @@ class ClipTask:
             self.tokenizer = CLIPTokenizer.from_pretrained(part_of(options.init, "tokenizer"))
             self.clip = join_towers(options.init)
         else:
-            self.tokenizer = learn_tokenizer(sample_captions(3000, 0))
+            self.tokenizer = learn_tokenizer(sample_captions(options.words, 0))
             self.clip = build_clip(self.tokenizer, options)
-        fixed = sample(seeds("development", 256, start=3000))
+        fixed = sample(seeds("development", options.fixed, start=3000))
         self.fixed = render(fixed).image
         self.fixed_texts = [caption(s, i, full=True).text for i, s in enumerate(fixed)]
 
@@ -91,7 +95,7 @@ class ClipTask:
         return loss, {"batch_accuracy": hit.detach()}
 
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
-        """Share of unseen renders whose full caption is found among 256, and the reverse."""
+        """Share of unseen renders whose full caption is found among them, and the reverse."""
         logits = similarities(modules["clip"], self.fixed, token_ids(self.tokenizer, self.fixed_texts))
         own = torch.arange(len(logits))
         return {

@@ -37,12 +37,14 @@ class JudgeOptions:
         cache: Folder of cached renders.
         vae: Autoencoder whose round trips it must bear.
         round_trips: How many renders are put through the autoencoder beforehand.
+        fixed: Unseen scenes that measure it; those with a relation are left out.
         init: Judge to start from.
     """
 
     cache: Path = Path(".cache/renders")
     vae: Path = Path("runs/vae/model")
     round_trips: int = 4000
+    fixed: int = 900
     init: Path | None = None
 
 
@@ -64,7 +66,7 @@ class JudgeTask:
         count = min(options.round_trips, len(plain))
         with torch.autocast("cpu", torch.bfloat16):
             self.seen_through = _to_u8(round_trip(vae, as_tensor(self.images[:count])))
-        fixed = [s for s in sample(seeds("development", 900, start=1000)) if s.relation is None]
+        fixed = [s for s in sample(seeds("development", options.fixed, start=1000)) if s.relation is None]
         self.fixed, self.fixed_targets = render(fixed).image, targets(fixed)
         self.fixed_through = round_trip(vae, self.fixed)
         self.judge = Judge.from_pretrained(str(options.init)) if options.init else Judge(JUDGED)

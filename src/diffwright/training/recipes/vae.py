@@ -33,13 +33,17 @@ class VaeOptions:
         channels: Widths at 1, 1/2 and 1/4 of the size.
         crop: Side of the training crops, pixels.
         noise: Standard deviation of the noise on latents, in units of their own.
-        init: Directory of an autoencoder to start from.
+        pool: Drawn words, and as many textures, beside the renders.
+        fixed: Unseen renders that measure it.
+        init: Autoencoder to start from, or a pipeline that holds one.
     """
 
     cache: Path = Path(".cache/renders")
     channels: tuple[int, int, int] = (16, 48, 128)
     crop: int = 32
     noise: float = 0.04
+    pool: int = 1500
+    fixed: int = 128
     init: Path | None = None
 
 
@@ -51,8 +55,8 @@ class VaeTask:
     def __init__(self, options: VaeOptions) -> None:
         self.options = options
         self.renders = Renders(options.cache)
-        self.words, self.textures = drawn_words(1500, 1), textures(1500, 2)
-        scenes = sample(seeds("development", 128), core=False)
+        self.words, self.textures = drawn_words(options.pool, 1), textures(options.pool, 2)
+        scenes = sample(seeds("development", options.fixed), core=False)
         self.fixed = render(scenes).image
         self.vae = self._build()
 

@@ -1,0 +1,170 @@
+"""Every recipe at toy size, in the order in which they build on each other."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from diffwright.core.errors import ConfigError
+from diffwright.diffusion.sampling import generate
+from diffwright.metrics.judge import Judge
+from diffwright.training.catalog import RECIPES, train
+from diffwright.training.corpus import LETTERS, Renders, drawn_words, textures
+from diffwright.training.recipes.vae import normalise
+from diffwright.training.starts import join_towers
+from diffwright.training.tokens import learn_tokenizer
+from diffwright.weights.load import load
+from diffwright.world.cache import SHARD
+from diffwright.world.render import render
+from diffwright.world.sample import sample
+from diffwright.world.scene_json import scene_to_json
+
+TOY = {"samples": 8, "batch_size": 4, "precision": "fp32", "evaluate_minutes": None, "warmup_samples": 0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("recipes")
+
+
+@pytest.fixture(scope="module")
+def cache(folder):
+    scenes = sample(list(range(20)), core=True)
+    images = render(scenes).image_u8.numpy()
+    (folder / "cache").mkdir()
+    np.save(folder / "cache" / "00000.npy", np.tile(images, (SHARD // 20, 1, 1, 1)))
+    lines = [json.dumps(scene_to_json(scene)) for scene in scenes] * (SHARD // 20)
+    (folder / "cache" / "00000.jsonl").write_text("\n".join(lines) + "\n")
+    return folder / "cache"
+
+
+def run(name, folder, **options):
+    out = folder / name
+    if not (out / "result.json").exists():
+        result = train(name, {"out": out, **TOY}, options, progress=lambda *_: None)
+        assert result["samples"] == 8
+    return out / "model"
+
+
+@pytest.fixture(scope="module")
+def vae(folder, cache):
+    return run("vae", folder, cache=cache, channels=(8, 8, 16), pool=4, fixed=2)
+
+
+@pytest.fixture(scope="module")
+def clip(folder, cache):
+    return run("clip", folder, cache=cache, width=64, layers=2, words=100, fixed=4)
+
+
+@pytest.fixture(scope="module")
+def pocket(folder, cache, vae, clip):
+    return run("t2i", folder, cache=cache, vae=vae, clip=clip, widths=(32, 32, 32))
+
+
+def test_the_autoencoder_is_stock_and_has_unit_latents(vae, cache):
+    from diffusers import AutoencoderKL
+
+    model = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32)
+    assert (model.config.latent_channels, model.config.scaling_factor) == (8, 1.0)
+    z = model.encode(Renders(cache).pictures(list(range(20)))).latent_dist.mean
+    assert z.mean(dim=(0, 2, 3)).abs().max() < 0.05
+    assert (z.std(dim=(0, 2, 3)) - 1).abs().max() < 0.05
+
+
+def test_normalising_latents_leaves_reconstructions_alone(vae):
+    from diffusers import AutoencoderKL
+
+    model = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32)
+    images = torch.rand(4, 3, 64, 64) * 2 - 1
+    before = model.decode(model.encode(images).latent_dist.mean).sample
+    normalise(model, images)
+    after = model.decode(model.encode(images).latent_dist.mean).sample
+    assert (before - after).abs().max() < 1e-4
+
+
+def test_the_judge_learns_from_renders_and_their_round_trips(folder, cache, vae):
+    model = run("judge", folder, cache=cache, vae=vae, round_trips=4, fixed=6)
+    judge = Judge.from_pretrained(str(model))
+    assert "material" not in judge.attributes
+    assert len(judge.answers(Renders(cache).cache.gather([0, 1]))) == 2
+
+
+def test_the_pipeline_opens_in_stock_diffusers_and_in_ours(pocket):
+    from diffusers import StableDiffusionPipeline
+
+    stock = StableDiffusionPipeline.from_pretrained(pocket)
+    stock.set_progress_bar_config(disable=True)
+    theirs = stock(
+        "a red mug", num_inference_steps=2, generator=torch.Generator().manual_seed(0), guidance_scale=3.0,
+        output_type="np",
+    ).images[0]  # fmt: skip
+    ours = generate(load(pocket), "a red mug", seeds=0, steps=2, guidance=3.0)[0]
+    assert ours.shape == (64, 64, 3)
+    assert np.abs(ours.astype(float) - theirs * 255).max() <= 1
+
+
+def test_the_towers_can_be_joined_again(pocket, clip):
+    whole, joined = join_towers(clip), join_towers(pocket)
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(joined.state_dict()[name].float(), tensor, atol=2e-3, rtol=2e-3, msg=name)
+
+
+def test_recipes_start_from_a_pipeline(folder, cache, pocket):
+    for name in ("vae", "clip", "t2i"):
+        more = {"pool": 4, "fixed": 2} if name == "vae" else {"fixed": 4} if name == "clip" else {}
+        more |= {"vae": pocket, "clip": pocket} if name == "t2i" else {}
+        result = train(
+            name, {"out": folder / f"{name}-again", **TOY, "samples": 4}, {"cache": cache, "init": pocket, **more},
+            progress=lambda *_: None,
+        )  # fmt: skip
+        assert result["samples"] == 4
+
+
+def test_a_batch_is_a_function_of_its_numbers(cache, vae, clip):
+    from diffwright.training.recipes.t2i import TextToImageOptions, TextToImageTask
+
+    task = TextToImageTask(TextToImageOptions(cache=cache, vae=vae, clip=clip, widths=(32, 32, 32)))
+    numbers = torch.arange(100, 108)
+    first, second = task.batch(numbers), task.batch(numbers)
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+    assert not torch.equal(first[0], task.batch(numbers + 8)[0])
+
+
+def test_each_pass_over_the_renders_shows_each_once(cache):
+    renders = Renders(cache)
+    for start in (0, SHARD):
+        assert sorted(renders.numbers(torch.arange(start, start + SHARD))) == list(range(SHARD))
+    assert renders.numbers(torch.arange(SHARD)) != renders.numbers(torch.arange(SHARD, 2 * SHARD))
+
+
+def test_repeats_weigh_scenes(cache):
+    renders = Renders(cache, repeats=lambda scene: 2 if len(scene.things) > 1 else 0)
+    scenes = renders.scenes(renders.numbers(torch.arange(64)))
+    assert all(len(scene.things) > 1 for scene in scenes)
+
+
+def test_words_and_textures_are_the_same_for_the_same_seed():
+    for draw in (drawn_words, textures):
+        assert np.array_equal(draw(3, 5), draw(3, 5))
+        assert not np.array_equal(draw(3, 5), draw(3, 6))
+    assert len(set(LETTERS)) == len(LETTERS)
+
+
+def test_the_tokenizer_knows_pad_and_unknown_apart_from_the_end():
+    tokenizer = learn_tokenizer(["a red mug on grass", "two red mugs"] * 50, size=150)
+    ids = tokenizer("a red mug", padding="max_length", max_length=10).input_ids
+    assert len({tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.eos_token_id}) == 3
+    assert ids[-1] == tokenizer.pad_token_id
+    assert tokenizer.unk_token_id in tokenizer("日本").input_ids
+    assert tokenizer.unk_token_id not in tokenizer("zebra & quiz 42!").input_ids
+    assert tokenizer.model_max_length == 77
+
+
+def test_unknown_recipes_and_options_are_refused(folder, cache):
+    with pytest.raises(ConfigError, match="recipe"):
+        train("gan", {}, {})
+    with pytest.raises(ConfigError, match="colour"):
+        train("vae", {"out": folder / "x", **TOY}, {"cache": cache, "colour": 1})
+    assert set(RECIPES) == {"vae", "judge", "clip", "t2i"}
