@@ -17,7 +17,7 @@ def run(*words):
 def measured(monkeypatch):
     asked = []
 
-    def fake(name, quick, progress):
+    def fake(name, quick, progress, **data):
         asked.append((name, quick))
         return {"edit_ms": harness.Figure(12.5, "ms", "lower", "five runs")}
 

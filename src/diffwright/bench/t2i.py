@@ -34,7 +34,7 @@ def run(
     """Measure the shipped text-to-image model.
 
     Args:
-        quick: 60 prompts and 60 renders instead of 500 and 1,500.
+        quick: 24 prompts and some 35 renders instead of 500 and 1,500.
         progress: Is told the steps done; may cancel.
         photos: Folder of natural photographs for ``photo_vae_psnr``; left out without it.
 
@@ -50,12 +50,12 @@ def run(
     judge = Judge.from_pretrained("pocket-judge")
     figures = {}
     for core in (True, False):
-        figures |= _painted(pipe, judge, core, 60 if quick else (500 if core else 300), progress)
+        figures |= _painted(pipe, judge, core, 24 if quick else (500 if core else 300), progress)
     report(progress, "rendering test scenes", 0, 1)
-    scenes = sample(seeds("test", 80 if quick else 1900))
+    scenes = sample(seeds("test", 48 if quick else 1900))
     pictures = render(scenes).image
     figures |= _judged(pipe.vae, judge, scenes, pictures)
-    figures |= _coded(pipe.vae, pictures[:256], 200 if quick else 1000)
+    figures |= _coded(pipe.vae, pictures[:256], 64 if quick else 1000)
     if photos is not None:
         figures["photo_vae_psnr"] = Figure(_photo_psnr(pipe.vae, photos, 8 if quick else 100), "dB", "higher")
     figures["seconds_per_image"] = Figure(_seconds(pipe), "s", "lower", f"one picture, {STEPS} steps")
