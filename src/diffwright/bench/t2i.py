@@ -13,8 +13,9 @@ from torch import Tensor
 
 from diffwright.bench.harness import Figure
 from diffwright.core.errors import InputError
-from diffwright.core.images import load_image
+from diffwright.core.images import load_image, to_u8
 from diffwright.core.progress import Progress, report
+from diffwright.diffusion.autoencoder import round_trip
 from diffwright.metrics.judge import Judge
 from diffwright.metrics.pictures import psnr
 from diffwright.world.captions import Caption, labels
@@ -100,7 +101,7 @@ def _judged(vae: Any, judge: Judge, scenes: list[Scene], pictures: Tensor) -> di
     truth = [labels(scenes[i]) for i in alone]
     figures = {}
     for prefix, images in (("judge", pictures[alone]), ("judge_vae", round_trip(vae, pictures[alone]))):
-        answers = judge.answers(_u8(images))
+        answers = judge.answers(to_u8(images))
         scores = {name: macro(name, answers, truth) for name in judge.attributes}
         for name, score in scores.items():
             figures[f"{prefix}_{name}"] = Figure(score, "", "higher", f"{len(alone)} test renders")
@@ -148,13 +149,6 @@ def _coded(vae: Any, pictures: Tensor, fitted: int) -> dict[str, Figure]:
     }
 
 
-@torch.no_grad()
-def round_trip(vae: Any, images: Tensor, batch: int = 64) -> Tensor:
-    """Encode and decode pictures (B, 3, H, W) in [-1, 1], without sampling the latents."""
-    parts = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in images.split(batch)]
-    return torch.cat(parts).float().clamp(-1, 1)
-
-
 def linear_code(learned: Tensor, images: Tensor, side: int = 4, components: int = 8) -> Tensor:
     """Reconstruct pictures from the leading principal components of their patches.
 
@@ -198,7 +192,3 @@ def _seconds(pipe: Any) -> float:
         generate(pipe, "a red mug on grass", seeds=seed, steps=STEPS)
         times.append(time.perf_counter() - start)
     return float(np.median(times[1:]))
-
-
-def _u8(images: Tensor) -> np.ndarray:
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

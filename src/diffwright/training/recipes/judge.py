@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffwright.core.images import to_u8
+from diffwright.diffusion.autoencoder import round_trip
 from diffwright.metrics.judge import Judge
 from diffwright.training.corpus import Renders, as_tensor
-from diffwright.training.recipes.vae import round_trip
 from diffwright.training.starts import part_of
 from diffwright.world.captions import labels
 from diffwright.world.render import render
@@ -65,7 +66,7 @@ class JudgeTask:
         ).eval()
         count = min(options.round_trips, len(plain))
         with torch.autocast("cpu", torch.bfloat16):
-            self.seen_through = _to_u8(round_trip(vae, as_tensor(self.images[:count])))
+            self.seen_through = to_u8(round_trip(vae, as_tensor(self.images[:count])))
         fixed = [s for s in sample(seeds("development", options.fixed, start=1000)) if s.relation is None]
         self.fixed, self.fixed_targets = render(fixed).image, targets(fixed)
         self.fixed_through = round_trip(vae, self.fixed)
@@ -133,7 +134,3 @@ def macro_accuracy(guess: Tensor, target: Tensor) -> float:
     """Accuracy averaged over the values that occur, each with equal weight."""
     hits = [(guess[target == v] == v).float().mean() for v in target.unique()]
     return float(torch.stack(hits).mean())
-
-
-def _to_u8(images: Tensor) -> np.ndarray:
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffwright.diffusion.autoencoder import round_trip
 from diffwright.metrics.pictures import psnr
 from diffwright.training.corpus import Renders, as_tensor, drawn_words, textures
 from diffwright.training.starts import part_of
@@ -127,13 +128,6 @@ class VaeTask:
         vae: Any = copy.deepcopy(modules["vae"]).float()
         normalise(vae, self.renders.pictures(self.renders.numbers(torch.arange(1024))))
         vae.half().save_pretrained(directory)
-
-
-@torch.no_grad()
-def round_trip(vae: Any, images: Tensor, batch: int = 32) -> Tensor:
-    """Encode and decode pictures (B, 3, H, W) in [-1, 1]."""
-    parts = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in images.split(batch)]
-    return torch.cat(parts).float().clamp(-1, 1)
 
 
 @torch.no_grad()
