@@ -99,7 +99,8 @@ def read_cifar100(file: str | Path) -> Pictures:
                 )
             rows = np.frombuffer(member.read(), np.uint8).reshape(-1, 3074)
             parts[name] = rows[:, 2:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 1]
-    return _pictures("cifar100", *parts["train"], *parts["test"], 100)
+    (train, labels), (test, test_labels) = parts["train"], parts["test"]
+    return _pictures("cifar100", train, labels, test, test_labels, 100)
 
 
 def rotated(pictures: Pictures, seed: int = 0) -> Pictures:
