@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BENCHES = {
     "t2i": "diffwright.bench.t2i",
     "concepts": "diffwright.bench.concepts",
+    "optim": "diffwright.bench.optim",
 }
 """Module of each bench by its name on the command line."""
 

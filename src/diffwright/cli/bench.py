@@ -20,11 +20,15 @@ class Bench(OutputFlags):
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """Which bench: concepts, t2i."""
+    """Which bench: concepts, optim, t2i."""
     quick: bool = False
     """The short form, under two minutes."""
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of photographs, for bench t2i."""
+    cifar: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """CIFAR-10 for bench optim, which then trains the pre-registered arms."""
+    cifar100: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """CIFAR-100 likewise."""
 
     def run(self) -> None:
         """Run the bench."""
@@ -36,7 +40,9 @@ class Bench(OutputFlags):
         one_of("bench", self.name, harness.BENCHES)
         surroundings = harness.environment()
         with shown() as progress:
-            figures = harness.run(self.name, self.quick, progress, photos=self.photos)
+            figures = harness.run(
+                self.name, self.quick, progress, photos=self.photos, cifar=self.cifar, cifar100=self.cifar100
+            )
         to_stdout = str(self.json) == "-"
         screen = Console(stderr=to_stdout)
         screen.print(harness.table(figures, f"{self.name}{' (quick)' if self.quick else ''}"))
