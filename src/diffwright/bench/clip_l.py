@@ -48,9 +48,9 @@ def clip_l_pipeline() -> Any:
                 up_block_types=("CrossAttnUpBlock2D",),
             ).eval(),
             vae=AutoencoderKL(block_out_channels=(4,), norm_num_groups=4).eval(),
-            scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-            safety_checker=None,
-            feature_extractor=None,
+            scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),  # pyright: ignore[reportArgumentType]
+            safety_checker=None,  # pyright: ignore[reportArgumentType]
+            feature_extractor=None,  # pyright: ignore[reportArgumentType]
             requires_safety_checker=False,
         )
 

@@ -206,4 +206,4 @@ def _stream_before(pipe: Any, site: Site) -> Site:
     block = find(pipe, f"{prefix}.{layer}.block")
     if site.kind == "attn.out":
         return block
-    return Site(f"{block.name} middle", f"{block.path}.layer_norm2", block.module.layer_norm2, block.owner)
+    return Site(f"{block.name} middle", f"{block.path}.layer_norm2", block.module.layer_norm2, block.owner)  # pyright: ignore[reportArgumentType]

@@ -51,7 +51,7 @@ def load_mask(source: Any, size: tuple[int, int]) -> np.ndarray:
 def _gray(picture: Image.Image, name: str) -> np.ndarray:
     if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
-        if layer.getextrema()[3] != (255, 255):
+        if layer.getextrema()[3] != (255, 255):  # pyright: ignore[reportGeneralTypeIssues]
             raise InputError(
                 f"the mask {name} is transparent in places; save it as white on black without alpha"
             )

@@ -1,5 +1,6 @@
 """The byte-pair tokenizer of the pocket model, learned from captions of the rendered world."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,6 @@ def learn_tokenizer(captions: list[str], size: int = 436) -> Any:
             min_frequency=2,
         ),
     )
-    import json
-
     model = json.loads(learner.to_str())["model"]
     merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in model["merges"]]
     units = letters + [c + "</w>" for c in letters]
@@ -54,6 +53,11 @@ def learn_tokenizer(captions: list[str], size: int = 436) -> Any:
     names = list(dict.fromkeys(names))
     vocab = {name: i for i, name in enumerate([*names, BEGIN, END])}
     return CLIPTokenizer(
-        vocab=vocab, merges=merges, model_max_length=LENGTH, unk_token=UNKNOWN, bos_token=BEGIN, eos_token=END,
+        vocab=vocab,
+        merges=merges,  # pyright: ignore[reportArgumentType]
+        model_max_length=LENGTH,
+        unk_token=UNKNOWN,
+        bos_token=BEGIN,
+        eos_token=END,
         pad_token=PAD,
-    )  # fmt: skip
+    )

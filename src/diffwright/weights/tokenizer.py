@@ -44,7 +44,12 @@ def load_tokenizer(folder: Folder, part: str) -> Any:
     vocab, merges, added = _read(folder, part, config)
     specials = _special_tokens(folder, part, config)
     try:
-        tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=length, **specials)
+        tokenizer = CLIPTokenizer(
+            vocab=vocab,
+            merges=merges,  # pyright: ignore[reportArgumentType]
+            model_max_length=length,
+            **specials,
+        )
         _add(tokenizer, part, added)
     except WeightsCorrupt:
         raise

@@ -159,7 +159,7 @@ def build_unet(widths: tuple[int, ...], context: int) -> Any:
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1,
         cross_attention_dim=context,
-        attention_head_dim=tuple(w // 32 for w in widths),
+        attention_head_dim=tuple(w // 32 for w in widths),  # pyright: ignore[reportArgumentType]
         norm_num_groups=16,
         use_linear_projection=True,
     )
@@ -181,8 +181,8 @@ def write_pipeline(directory: Path, unet: Any, vae: Any, clip: Any, tokenizer: A
         text_encoder=text,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=DDIMScheduler(**SCHEDULE),
-        safety_checker=None,
+        scheduler=DDIMScheduler(**SCHEDULE),  # pyright: ignore[reportArgumentType]
+        safety_checker=None,  # pyright: ignore[reportArgumentType]
         feature_extractor=CLIPImageProcessor(
             size={"shortest_edge": size}, crop_size={"height": size, "width": size},
             image_mean=[0.5] * 3, image_std=[0.5] * 3, resample=3,

@@ -67,9 +67,9 @@ class VaeTask:
         if self.options.init:
             return AutoencoderKL.from_pretrained(part_of(self.options.init, "vae"), torch_dtype=torch.float32)
         return AutoencoderKL(
-            block_out_channels=self.options.channels,
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=self.options.channels,  # pyright: ignore[reportArgumentType]
+            down_block_types=("DownEncoderBlock2D",) * 3,  # pyright: ignore[reportArgumentType]
+            up_block_types=("UpDecoderBlock2D",) * 3,  # pyright: ignore[reportArgumentType]
             latent_channels=8,
             layers_per_block=1,
             norm_num_groups=8,
