@@ -30,8 +30,8 @@ class Demo(SeedFlags):
 
     prompt: Annotated[str | None, arg(metavar="TEXT")] = None
     """Your own words, painted beside ours."""
-    fix: Annotated[tuple[str, str], arg(metavar="FROM TO")] = ("mug", "duck")
-    """The thing whose word is rewritten, and what it shows afterwards."""
+    fix: Annotated[tuple[str, str], arg(metavar="FROM TO")] = ("red", "blue")
+    """The kind or color whose word is rewritten, and what it shows afterwards."""
     out: Path = Path("demo")
     """Folder of index.html."""
 

@@ -15,9 +15,25 @@ from diffwright.metrics.judge import Judge
 from diffwright.world.captions import from_values
 from diffwright.world.render import render
 from diffwright.world.sample import sample
-from diffwright.world.vocabulary import CORE_KINDS
+from diffwright.world.vocabulary import CORE_COLORS, CORE_KINDS
 
-SETTINGS = (("red", "grass"), ("blue", "sand"), ("yellow", "snow"), ("purple", "wooden table"))
+WORDS = {"kind": CORE_KINDS, "color": CORE_COLORS}
+# What the prompts say beside the word that is edited.
+SETTINGS = {
+    "kind": tuple(
+        {"color": color, "place": place}
+        for color, place in (
+            ("red", "grass"),
+            ("blue", "sand"),
+            ("yellow", "snow"),
+            ("purple", "wooden table"),
+        )
+    ),
+    "color": tuple(
+        {"kind": kind, "place": place}
+        for kind, place in (("sphere", "grass"), ("cube", "sand"), ("mug", "snow"), ("cone", "wooden table"))
+    ),
+}
 SEEDS = 2
 STEPS = 25
 
@@ -35,9 +51,9 @@ def fix(
 
     Args:
         pipe: The pocket pipeline; as it was when this returns.
-        judge: Reads the kind of thing in its pictures.
-        source: The kind whose word is rewritten.
-        target: The kind it shows afterwards.
+        judge: Reads the kind or the color of the thing in its pictures.
+        source: The kind or color whose word is rewritten.
+        target: The one it shows afterwards.
         seed: First seed of the pictures.
         progress: Told the steps.
 
@@ -45,14 +61,15 @@ def fix(
         The chapter.
 
     Raises:
-        ConfigError: A kind is not in the core vocabulary.
+        ConfigError: The words are not two kinds or two colors of the core vocabulary.
     """
-    one_of("source", source, CORE_KINDS)
-    one_of("target", target, [kind for kind in CORE_KINDS if kind != source])
-    others = [kind for kind in CORE_KINDS if kind not in (source, target)]
-    places = [setting for setting in SETTINGS for _ in range(SEEDS)]
-    hit = [_prompt(source, *place) for place in places]
-    kept = [_prompt(others[i % len(others)], *place) for i, place in enumerate(places)]
+    one_of("source", source, [*CORE_KINDS, *CORE_COLORS])
+    attribute = next(name for name, values in WORDS.items() if source in values)
+    one_of("target", target, [value for value in WORDS[attribute] if value != source])
+    others = [value for value in WORDS[attribute] if value not in (source, target)]
+    settings = [setting for setting in SETTINGS[attribute] for _ in range(SEEDS)]
+    hit = [_prompt({attribute: source, **setting}) for setting in settings]
+    kept = [_prompt({attribute: others[i % len(others)], **setting}) for i, setting in enumerate(settings)]
 
     start = time.perf_counter()
     edit = edit_concepts(pipe, [(source, target)])
@@ -61,8 +78,8 @@ def fix(
     before = generate(pipe, hit + kept, seeds=seeds, steps=STEPS, progress=progress)
     with edit.applied(pipe):
         after = generate(pipe, hit + kept, seeds=seeds, steps=STEPS, progress=progress)
-    was, now = ([str(a["kind"]) for a in judge.answers(pictures)] for pictures in (before, after))
-    trial = Trial(hit + kept, before, after, was, now)
+    was, now = ([str(a[attribute]) for a in judge.answers(pictures)] for pictures in (before, after))
+    trial = Trial(attribute, hit + kept, before, after, was, now)
     return _chapter(trial, edit, source, target, milliseconds)
 
 
@@ -71,13 +88,15 @@ class Trial:
     """The same prompts and seeds painted twice; the first half names the source.
 
     Attributes:
+        attribute: What is edited, kind or color.
         prompts: 2N texts.
         before: (2N, H, W, 3) uint8, without the edit.
         after: The same with it.
-        was: Kind that the judge reads in each picture before.
-        now: Kind that it reads after.
+        was: Value of the attribute that the judge reads in each picture before.
+        now: Value that it reads after.
     """
 
+    attribute: str
     prompts: list[str]
     before: np.ndarray
     after: np.ndarray
@@ -92,7 +111,7 @@ def _chapter(trial: Trial, edit: ConceptEdit, source: str, target: str, millisec
     unaided = trial.was[:n].count(target)
     same = sum(trial.was[i] == trial.now[i] for i in range(n, 2 * n))
     shown = (turned or started or [0])[0]
-    color, place = SETTINGS[shown // SEEDS]
+    wanted = {trial.attribute: target, **SETTINGS[trial.attribute][shown // SEEDS]}
     words = trial.prompts[shown]
     return Chapter(
         key="fix",
@@ -103,14 +122,12 @@ def _chapter(trial: Trial, edit: ConceptEdit, source: str, target: str, millisec
             trial.after[shown],
             verdicts=[(target, trial.now[shown] == target)],
         ),
-        truth=Shot(
-            f"what the renderer draws for a {color} {target}", _truth(target, color, place, trial.before)
-        ),
+        truth=Shot(f"what the renderer draws for {_prompt(wanted)}", _truth(wanted, trial.before)),
         figure=Figure(
             f"{len(turned)} of {len(started)}",
-            f"pictures that showed a {source} show a {target} after an edit solved in {milliseconds:.0f} ms",
+            f"pictures that showed {source} show {target} after an edit solved in {milliseconds:.0f} ms",
             f"{unaided} of {n}",
-            f"show a {target} without it; {same} of {n} pictures of other things keep their kind",
+            f"show {target} without it; {same} of {n} pictures of other {trial.attribute}s keep theirs",
         ),
         command=f'diffwright fix make --from {source} --to {target} --preview "{words}" --out edit',
         text=f"{_layers(edit)} rewritten by a ridge solve, so that “{source}” says what “{target}” says. No "
@@ -118,7 +135,10 @@ def _chapter(trial: Trial, edit: ConceptEdit, source: str, target: str, millisec
         "has one prompt and one seed; the judge names what it sees.",
         rows=[
             (f"“{source}”, before and after", _pairs(trial, range(n))),
-            ("Other things, before and after: they should stay", _pairs(trial, range(n, 2 * n, SEEDS))),
+            (
+                f"Other {trial.attribute}s, before and after: they should stay",
+                _pairs(trial, range(n, 2 * n, SEEDS)),
+            ),
         ],
         facts=[
             ("solve", f"{milliseconds:.0f} ms"),
@@ -130,13 +150,13 @@ def _chapter(trial: Trial, edit: ConceptEdit, source: str, target: str, millisec
     )
 
 
-def _prompt(kind: str, color: str, place: str) -> str:
-    return from_values(kind=kind, color=color, place=place).text
+def _prompt(values: dict[str, str]) -> str:
+    return from_values(**values).text
 
 
-def _truth(kind: str, color: str, place: str, like: np.ndarray) -> np.ndarray:
+def _truth(values: dict[str, str], like: np.ndarray) -> np.ndarray:
     scene = sample(
-        [0], kind=kind, color=color, place=place, style="photo", viewpoint="eye level", count=1,
+        [0], **values, style="photo", viewpoint="eye level", count=1,
         pose="standing", material="matte", relation=None,
     )  # fmt: skip
     return render(scene, size=like.shape[1]).image_u8.numpy()[0]
@@ -145,8 +165,8 @@ def _truth(kind: str, color: str, place: str, like: np.ndarray) -> np.ndarray:
 def _pairs(trial: Trial, which: range) -> list[Shot]:
     shots = []
     for i in which:
-        shots.append(Shot(f"{trial.prompts[i]}: judged a {trial.was[i]}", trial.before[i]))
-        shots.append(Shot(f"after the edit: judged a {trial.now[i]}", trial.after[i]))
+        shots.append(Shot(f"{trial.prompts[i]}: judged {trial.was[i]}", trial.before[i]))
+        shots.append(Shot(f"after the edit: judged {trial.now[i]}", trial.after[i]))
     return shots
 
 
