@@ -150,11 +150,11 @@ def _chapter(trial: Trial, edit: ConceptEdit, source: str, target: str, millisec
     )
 
 
-def _prompt(values: dict[str, str]) -> str:
+def _prompt(values: dict[str, Any]) -> str:
     return from_values(**values).text
 
 
-def _truth(values: dict[str, str], like: np.ndarray) -> np.ndarray:
+def _truth(values: dict[str, Any], like: np.ndarray) -> np.ndarray:
     scene = sample(
         [0], **values, style="photo", viewpoint="eye level", count=1,
         pose="standing", material="matte", relation=None,
