@@ -1,8 +1,10 @@
 """Recipe ``vae``: the picture autoencoder that all pocket models share.
 
-Stock ``AutoencoderKL``, f = 4, eight latent channels. The loss is the squared error alone; a little noise on the
-latents keeps the decoder steady under a denoiser's errors. At export each channel is brought to zero mean and
-unit variance inside the two 1x1 convolutions next to the latents, so ``scaling_factor`` is 1.
+Stock ``AutoencoderKL``, f = 4, eight latent channels. The loss is the squared error; a little noise on the latents
+keeps the decoder steady under a denoiser's errors, and half of the batches are decoded from shrunken latents into the
+shrunken picture (EQ-VAE, Kouzelis et al. 2025, section 3), which keeps latents smooth: a denoiser learns shapes from
+smooth channels. At export all channels are centered and brought to unit variance together, inside the two 1x1
+convolutions next to the latents, so ``scaling_factor`` is 1.
 """
 
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ class VaeOptions:
         channels: Widths at 1, 1/2 and 1/4 of the size.
         crop: Side of the training crops, pixels.
         noise: Standard deviation of the noise on latents, in units of their own.
+        shrunken: Share of the batches that are decoded at half size.
         pool: Drawn words, and as many textures, beside the renders.
         fixed: Unseen renders that measure it.
         init: Autoencoder to start from, or a pipeline that holds one.
@@ -43,6 +46,7 @@ class VaeOptions:
     channels: tuple[int, int, int] = (16, 48, 128)
     crop: int = 32
     noise: float = 0.04
+    shrunken: float = 0.5
     pool: int = 1500
     fixed: int = 128
     init: Path | None = None
@@ -106,19 +110,23 @@ class VaeTask:
         """Squared error of the reconstruction from slightly noisy latents."""
         vae: Any = modules["vae"]
         z = vae.encode(batch).latent_dist.mean.float()
-        spread = z.std(dim=(0, 2, 3), keepdim=True)
+        spread = z.std()
+        offset = z.mean(dim=(0, 2, 3)).square().mean() + spread.log() ** 2
+        shrink = torch.rand((), generator=generator, device=z.device) < self.options.shrunken
+        if shrink:
+            z, batch = F.avg_pool2d(z, 2), F.avg_pool2d(batch, 2)
         noise = torch.randn(z.shape, generator=generator, device=z.device)
         noisy = z + self.options.noise * spread * noise
         error = F.mse_loss(vae.decode(noisy).sample.float(), batch)
-        offset = z.mean(dim=(0, 2, 3)).square().mean() + (spread.log() ** 2).mean()
         return error + 1e-4 * offset, {"mse": error.detach(), "psnr": -10 * (error.detach() / 4).log10()}
 
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
-        """PSNR on 128 unseen renders, and on words."""
+        """PSNR on unseen renders and on words, and how alike neighbouring latents are."""
         words = as_tensor(drawn_words(64, 99))
         return {
             "psnr_renders": float(psnr(round_trip(modules["vae"], self.fixed), self.fixed).mean()),
             "psnr_words": float(psnr(round_trip(modules["vae"], words), words).mean()),
+            "latent_correlation": neighbour_correlation(modules["vae"], self.fixed),
         }
 
     def export(self, modules: dict[str, nn.Module], directory: Path) -> None:
@@ -131,20 +139,33 @@ class VaeTask:
 
 
 @torch.no_grad()
+def neighbour_correlation(vae: Any, images: Tensor) -> float:
+    """Correlation of horizontally neighbouring latents over all channels; 1 is perfectly smooth.
+
+    Args:
+        vae: An ``AutoencoderKL``.
+        images: Pictures (B, 3, H, W) in [-1, 1].
+    """
+    z = vae.encode(images).latent_dist.mean
+    z = z - z.mean(dim=(0, 2, 3), keepdim=True)
+    return float((z[..., 1:] * z[..., :-1]).mean() / z.square().mean())
+
+
+@torch.no_grad()
 def normalise(vae: Any, images: Tensor) -> None:
-    """Bring each latent channel to zero mean and unit variance, in place, without changing reconstructions.
+    """Center each latent channel and give all together unit variance, in place; reconstructions stay.
 
     Args:
         vae: An ``AutoencoderKL`` with its 1x1 quantization convolutions.
         images: Pictures (B, 3, H, W) in [-1, 1] over which the moments are taken.
     """
     z = torch.cat([vae.encode(part).latent_dist.mean for part in images.split(64)])
-    mean, std = z.mean(dim=(0, 2, 3)), z.std(dim=(0, 2, 3))
-    c = len(mean)
+    mean = z.mean(dim=(0, 2, 3))
+    std, c = (z - mean.view(1, -1, 1, 1)).square().mean().sqrt(), len(mean)
     before, after = vae.quant_conv, vae.post_quant_conv
-    before.weight[:c] /= std.view(-1, 1, 1, 1)
+    before.weight[:c] /= std
     before.bias[:c] = (before.bias[:c] - mean) / std
     before.weight[c:] = 0
     before.bias[c:] = 2 * float(np.log(POSTERIOR_STD))
     after.bias += (after.weight[:, :, 0, 0] * mean).sum(1)
-    after.weight *= std.view(1, -1, 1, 1)
+    after.weight *= std
