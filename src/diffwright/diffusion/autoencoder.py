@@ -16,7 +16,11 @@ def round_trip(vae: Any, images: Tensor, batch: int = 64) -> Tensor:
         batch: Pictures coded together.
 
     Shapes:
-        images (B, 3, H, W) -> (B, 3, H, W)
+        images (B, 3, H, W) on any device -> (B, 3, H, W) on the same
     """
-    parts = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in images.split(batch)]
+    device = next(vae.parameters()).device
+    parts = [
+        vae.decode(vae.encode(part.to(device)).latent_dist.mean).sample.to(images.device)
+        for part in images.split(batch)
+    ]
     return torch.cat(parts).float().clamp(-1, 1)

@@ -125,12 +125,15 @@ def encoded_renders(renders: Renders, vae: Any, batch: int = 64) -> np.ndarray:
     path = renders.directory / f"latents-{fingerprint(vae)[:12]}-{len(renders)}.npy"
     if not path.exists():
         parts = []
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        device, home = "cuda" if torch.cuda.is_available() else "cpu", next(vae.parameters()).device
+        vae.to(device)
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
             for start in range(0, len(renders), batch):
                 images = renders.pictures(list(range(start, min(start + batch, len(renders)))))
-                both = torch.cat([images, images.flip(-1)])
+                both = torch.cat([images, images.flip(-1)]).to(device)
                 z = vae.encode(both).latent_dist.mean.float() * vae.config.scaling_factor
-                parts.append(torch.stack(z.chunk(2), dim=1).half())
+                parts.append(torch.stack(z.chunk(2), dim=1).half().cpu())
+        vae.to(home)
         buffer = io.BytesIO()
         np.save(buffer, torch.cat(parts).numpy(), allow_pickle=False)
         write_bytes(path, buffer.getvalue())

@@ -7,6 +7,7 @@ import numpy as np
 
 from diffwright.world.captions import caption
 from diffwright.world.sample import propose
+from diffwright.world.splits import allowed_pairs, is_held_out
 from diffwright.world.vocabulary import COLORS, KINDS
 
 BEGIN, END, PAD, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|pad|>", "<|unknown|>"
@@ -16,8 +17,9 @@ LENGTH = 77
 def sample_captions(count: int, seed: int) -> list[str]:
     """Training captions of scenes that need not be legible, for counting words."""
     rng = np.random.Generator(np.random.PCG64([seed, 31]))
-    words = [f"{color} {kind}" for color in COLORS for kind in KINDS]
-    return words + [caption(propose(int(s), 0, False, {}), rng).text for s in rng.integers(0, 2**30, count)]
+    words = [f"{color} {kind}" for kind, color in allowed_pairs(KINDS, COLORS)]
+    scenes = [propose(int(seed), 0, False, {}) for seed in rng.integers(0, 2**30, count)]
+    return words + [caption(scene, rng).text for scene in scenes if not is_held_out(scene)]
 
 
 def learn_tokenizer(captions: list[str], size: int = 436) -> Any:

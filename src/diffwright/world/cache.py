@@ -116,11 +116,12 @@ class Cache(Sequence[tuple[np.ndarray, Scene]]):
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
-        self.images = [_open_images(path) for path in sorted(folder.glob("[0-9]*.npy"))]
+        paths = sorted(folder.glob("[0-9]*.npy"))
+        self.images = [_open_images(path) for path in paths]
         if not self.images:
             raise InputError(f"{folder} holds no rendered shard; make one with `diffwright world cache`.")
         self.lines: list[str] = []
-        for path in sorted(folder.glob("[0-9]*.npy")):
+        for path in paths:
             self.lines += path.with_suffix(".jsonl").read_text("utf-8").splitlines()
         if len(self.lines) != len(self.images) * SHARD:
             raise InputError(

@@ -148,5 +148,5 @@ class Scene:
         return replace(self, things=tuple(things))
 
     def without(self, thing: int) -> "Scene":
-        """Return the scene with one thing removed; camera and lamp stay."""
-        return replace(self, things=self.things[:thing] + self.things[thing + 1 :])
+        """Return the scene with one thing removed; camera and lamp stay, a relation is gone."""
+        return replace(self, things=self.things[:thing] + self.things[thing + 1 :], relation=None)

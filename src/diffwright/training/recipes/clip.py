@@ -97,7 +97,7 @@ class ClipTask:
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
         """Share of unseen renders whose full caption is found among them, and the reverse."""
         logits = similarities(modules["clip"], self.fixed, token_ids(self.tokenizer, self.fixed_texts))
-        own = torch.arange(len(logits))
+        own = torch.arange(len(logits), device=logits.device)
         return {
             "image_to_text": float((logits.argmax(1) == own).float().mean()),
             "text_to_image": float((logits.argmax(0) == own).float().mean()),
@@ -145,7 +145,8 @@ def token_ids(tokenizer: Any, texts: list[str]) -> Tensor:
 
 def similarities(clip: Any, image: Tensor, ids: Tensor) -> Tensor:
     """Scaled cosines of all pictures with all texts, (B, B)."""
-    out = clip(input_ids=ids, pixel_values=image)
+    device = clip.logit_scale.device
+    out = clip(input_ids=ids.to(device), pixel_values=image.to(device))
     return out.logits_per_image.float()
 
 

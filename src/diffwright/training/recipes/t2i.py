@@ -17,7 +17,6 @@ from diffwright.training.starts import join_towers, part_of, save_head
 from diffwright.training.tokens import LENGTH
 from diffwright.world.captions import caption
 from diffwright.world.scene import Scene
-from diffwright.world.vocabulary import poses_of
 
 EMPTY = 0.1  # share of samples without a caption, for classifier-free guidance
 TRAIN_STEPS = 1000
@@ -41,15 +40,16 @@ class TextToImageOptions:
 
     Args:
         cache: Folder of cached renders.
-        vae: The autoencoder, or a pipeline that holds it.
-        clip: The ``CLIPModel`` whose text tower conditions the UNet, or a pipeline that holds both towers.
+        vae: The autoencoder, or a pipeline that holds it; that of ``init`` by default, else runs/vae/model.
+        clip: The ``CLIPModel`` whose text tower conditions the UNet, or a pipeline that holds both towers; that
+            of ``init`` by default, else runs/clip/model.
         widths: Channels at 16 x 16, 8 x 8 and 4 x 4 latents.
         init: Pipeline directory whose UNet to start from.
     """
 
     cache: Path = Path(".cache/renders")
-    vae: Path = Path("runs/vae/model")
-    clip: Path = Path("runs/clip/model")
+    vae: Path | None = None
+    clip: Path | None = None
     widths: tuple[int, int, int] = (64, 128, 160)
     init: Path | None = None
 
@@ -64,14 +64,14 @@ class TextToImageTask:
         from transformers import CLIPTokenizer
 
         self.options = options
+        home = options.init
+        vae, clip = options.vae or home or "runs/vae/model", options.clip or home or "runs/clip/model"
         renders = Renders(options.cache, repeats=repeats)
         self.renders, self.scenes = renders, list(renders.cache.scenes())
-        self.vae: Any = AutoencoderKL.from_pretrained(
-            part_of(options.vae, "vae"), torch_dtype=torch.float32
-        ).eval()
+        self.vae: Any = AutoencoderKL.from_pretrained(part_of(vae, "vae"), torch_dtype=torch.float32).eval()
         self.latents = encoded_renders(renders, self.vae)
-        self.tokenizer = CLIPTokenizer.from_pretrained(part_of(options.clip, "tokenizer"))
-        self.clip: Any = join_towers(options.clip).eval().requires_grad_(False)
+        self.tokenizer = CLIPTokenizer.from_pretrained(part_of(clip, "tokenizer"))
+        self.clip: Any = join_towers(clip).eval().requires_grad_(False)
         self.schedule = DDIMScheduler(**SCHEDULE)
         if options.init:
             self.unet: Any = UNet2DConditionModel.from_pretrained(
@@ -135,14 +135,12 @@ class TextToImageTask:
         """Write the whole pipeline, half precision, with the image tower beside the text tower."""
         import copy
 
-        write_pipeline(directory, copy.deepcopy(modules["unet"]), self.vae, self.clip, self.tokenizer)
+        unet, vae = copy.deepcopy(modules["unet"]), copy.deepcopy(self.vae)
+        write_pipeline(directory, unet, vae, self.clip, self.tokenizer)
 
 
 def repeats(scene: Scene) -> int:
-    """Passes of a scene: groups come up oftener than they are drawn, and a pose that cannot be seen never."""
-    first = scene.things[0]
-    if first.pose not in poses_of(first.kind):
-        return 0
+    """Passes of a scene: groups come up oftener than they are drawn."""
     return 1 if scene.relation or len(scene.things) == 1 else 2
 
 

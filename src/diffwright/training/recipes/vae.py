@@ -146,7 +146,7 @@ def neighbour_correlation(vae: Any, images: Tensor) -> float:
         vae: An ``AutoencoderKL``.
         images: Pictures (B, 3, H, W) in [-1, 1].
     """
-    z = vae.encode(images).latent_dist.mean
+    z = vae.encode(images.to(next(vae.parameters()).device)).latent_dist.mean
     z = z - z.mean(dim=(0, 2, 3), keepdim=True)
     return float((z[..., 1:] * z[..., :-1]).mean() / z.square().mean())
 
@@ -159,7 +159,8 @@ def normalise(vae: Any, images: Tensor) -> None:
         vae: An ``AutoencoderKL`` with its 1x1 quantization convolutions.
         images: Pictures (B, 3, H, W) in [-1, 1] over which the moments are taken.
     """
-    z = torch.cat([vae.encode(part).latent_dist.mean for part in images.split(64)])
+    device = next(vae.parameters()).device
+    z = torch.cat([vae.encode(part.to(device)).latent_dist.mean for part in images.split(64)])
     mean = z.mean(dim=(0, 2, 3))
     std, c = (z - mean.view(1, -1, 1, 1)).square().mean().sqrt(), len(mean)
     before, after = vae.quant_conv, vae.post_quant_conv
