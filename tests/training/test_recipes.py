@@ -1,6 +1,8 @@
 """Every recipe at toy size, in the order in which they build on each other."""
 
 import json
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from diffwright.core.errors import ConfigError
 from diffwright.diffusion.sampling import generate
 from diffwright.metrics.judge import Judge
+from diffwright.training import loop
 from diffwright.training.catalog import RECIPES, train
 from diffwright.training.corpus import LETTERS, Renders, drawn_words, textures
 from diffwright.training.recipes.vae import normalise
@@ -168,3 +171,31 @@ def test_unknown_recipes_and_options_are_refused(folder, cache):
     with pytest.raises(ConfigError, match="colour"):
         train("vae", {"out": folder / "x", **TOY}, {"cache": cache, "colour": 1})
     assert set(RECIPES) == {"vae", "judge", "clip", "t2i"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "message"),
+    [
+        ({"batchsize": 4}, {}, "did you mean 'batch_size'"),
+        ({"batch_size": "4"}, {}, "batch_size is '4'"),
+        ({}, {"pol": 4}, "did you mean 'pool'"),
+        ({}, {"pool": 4.5}, "pool is 4.5"),
+        ({}, {"cache": 3}, "cache is 3"),
+    ],
+)
+def test_misspelt_and_mistyped_values_are_refused(settings, options, message):
+    with pytest.raises(ConfigError, match=message):
+        train("vae", settings, options)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_sheet_holds_settings_and_options_of_their_types(name, monkeypatch):
+    module, task, options_class = RECIPES[name]
+    home = import_module(module)
+    seen = {}
+    monkeypatch.setattr(home, task, lambda options: options)
+    monkeypatch.setattr(loop, "run", lambda made, settings, progress: seen.update(o=made, s=settings))
+    train(name, {"samples": 8, "lr": None}, {"init": "somewhere"})
+    assert isinstance(seen["o"], getattr(home, options_class))
+    assert seen["o"].cache == Path(".cache/renders")
+    assert (seen["s"].samples, seen["s"].minutes) == (8, None)

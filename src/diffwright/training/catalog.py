@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from diffwright.core.checks import one_of
-from diffwright.core.errors import ConfigError
 from diffwright.core.progress import Progress
-from diffwright.training.recipe import load_recipe
+from diffwright.training.recipe import build, load_recipe
 from diffwright.training.settings import Settings
 
 RECIPES = {
@@ -17,6 +16,8 @@ RECIPES = {
     "clip": ("diffwright.training.recipes.clip", "ClipTask", "ClipOptions"),
     "t2i": ("diffwright.training.recipes.t2i", "TextToImageTask", "TextToImageOptions"),
 }
+
+_BUDGET = ("minutes", "samples")
 
 
 def train(
@@ -35,24 +36,20 @@ def train(
         What :func:`diffwright.training.loop.run` returns.
 
     Raises:
-        ConfigError: Unknown recipe, key or value.
+        ConfigError: Unknown recipe, option or setting, or a value of another type; from the YAML or given here.
     """
     from diffwright.training.loop import run
 
     one_of("recipe", name, RECIPES)
     module, task, options_class = RECIPES[name]
-    home = import_module(module)
     sheet = load_recipe(Path(__file__).parent / "recipes" / f"{name}.yaml", _Sheet)
-    chosen = _merged(sheet.options, options)
-    try:
-        made = getattr(home, options_class)(**_paths(chosen, getattr(home, options_class)))
-    except TypeError as error:
-        raise ConfigError(f"recipe {name} got unknown options ({error}); see recipes/{name}.yaml.") from error
-    budget = {k: settings.get(k) for k in ("minutes", "samples")}
-    base = dict(sheet.settings)
-    if any(v is not None for v in budget.values()):
-        base = {k: v for k, v in base.items() if k not in budget}
-    return run(getattr(home, task)(made), Settings(**_merged(base, settings)), progress)
+    base = sheet.settings
+    if any(settings.get(k) is not None for k in _BUDGET):
+        base = {k: v for k, v in base.items() if k not in _BUDGET}
+    chosen = build(_merged(base, settings), Settings, f"settings of recipe {name}")
+    home = import_module(module)
+    made = build(_merged(sheet.options, options), getattr(home, options_class), f"options of recipe {name}")
+    return run(getattr(home, task)(made), chosen, progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +60,3 @@ class _Sheet:
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {**base, **{k: v for k, v in changes.items() if v is not None}}
-
-
-def _paths(values: dict[str, Any], cls: type) -> dict[str, Any]:
-    kinds = {k: str(f.type) for k, f in cls.__dataclass_fields__.items()}  # type: ignore[attr-defined]
-    return {k: Path(v) if "Path" in kinds.get(k, "") and v is not None else v for k, v in values.items()}

@@ -52,7 +52,7 @@ def load_recipe(path: str | Path, cls: type[T], **overrides: Any) -> T:
     given = {name: value for name, value in overrides.items() if value is not None}
     if not isinstance(values, dict):
         raise ConfigError(f"recipe {path} holds a {type(values).__name__}, expected a mapping of settings")
-    return _build({**values, **given}, cls, path.name)
+    return build({**values, **given}, cls, path.name)
 
 
 class _Strict(yaml.SafeLoader):
@@ -68,7 +68,20 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _build(values: Mapping[Any, Any], cls: type[T], where: str) -> T:
+def build(values: Mapping[Any, Any], cls: type[T], where: str) -> T:
+    """Make a dataclass of plain values as strictly as :func:`load_recipe`.
+
+    Args:
+        values: field names and their values.
+        cls: a dataclass.
+        where: what the values belong to, for messages.
+
+    Returns:
+        An instance of `cls`.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value is of another type.
+    """
     fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, cls)) if field.init}
     for key in values:
         if key not in fields:
@@ -94,7 +107,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, dict) and origin is dict:
         return {k: _convert(v, inner[1], f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, dict) and dataclasses.is_dataclass(kind):
-        return _build(value, typing.cast(type, kind), where)
+        return build(value, typing.cast(type, kind), where)
     return _convert_plain(value, kind, where)
 
 
