@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from diffwright.core.errors import ConfigError
 from diffwright.world.rays import shoot
 from diffwright.world.render import render
 from diffwright.world.sample import sample
@@ -53,6 +54,17 @@ def scenes():
 def test_a_seed_gives_the_same_scene_everywhere(core):
     seeds = [0, 1, 2, 3, 4, 2**30 + 1]
     assert {s.seed: digest(s) for s in sample(seeds, core)} == GOLDEN[core]
+
+
+def test_what_is_fixed_is_shown_or_refused():
+    for scene in sample([1, 2, 3], kind="mug", relation="on top of"):
+        assert (scene.things[0].kind, scene.relation) == ("mug", "on top of")
+    for scene in sample([1, 2, 3], kind="car", count=3, core=True):
+        assert len(scene.things) == 3
+    with pytest.raises(ConfigError, match="pose of a sphere"):
+        sample([1], kind="sphere", pose="lying")
+    with pytest.raises(ConfigError, match="did you mean 'color'"):
+        sample([1], colour="red")
 
 
 def test_a_scene_does_not_depend_on_its_neighbours(scenes):

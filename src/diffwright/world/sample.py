@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from diffwright.core.checks import one_of
 from diffwright.core.errors import JobFailed
 from diffwright.world.body import body_of
 from diffwright.world.kinds import SHAPES
@@ -30,6 +31,7 @@ from diffwright.world.vocabulary import (
 LEAST_COVER = 0.06  # of the picture, for each thing
 LEAST_VISIBLE = 0.70  # of each thing
 CHECK_SIZE = 32
+FIXABLE = ("kind", "color", "style", "viewpoint", "count", "pose", "place", "material", "relation")
 PATIENCE = 6  # arrangements tried before other words are drawn
 ATTEMPTS = 60
 PITCH = {
@@ -54,13 +56,18 @@ def sample(seeds: list[int], core: bool = False, **fixed: object) -> list[Scene]
         **fixed: Values that are not drawn: kind, color, style, viewpoint, count, pose, place, material, relation.
 
     Raises:
+        ConfigError: A fixed name is unknown, or the kind cannot show the pose.
         JobFailed: A seed found no legible scene within the allowed attempts.
     """
+    for name in fixed:
+        one_of("fixed value", name, FIXABLE)
+    if "kind" in fixed and "pose" in fixed:
+        one_of(f"pose of a {fixed['kind']}", fixed["pose"], poses_of(str(fixed["kind"])))
     done: dict[int, Scene] = {}
     waiting = list(range(len(seeds)))
     for attempt in range(ATTEMPTS):
         drawn = [propose(seeds[i], attempt, core, fixed) for i in waiting]
-        fine = legible(drawn)
+        fine = [ok and _keeps(scene, fixed) for scene, ok in zip(drawn, legible(drawn), strict=True)]
         done.update({i: s for i, s, ok in zip(waiting, drawn, fine, strict=True) if ok})
         waiting = [i for i, ok in zip(waiting, fine, strict=True) if not ok]
         if not waiting:
@@ -68,6 +75,19 @@ def sample(seeds: list[int], core: bool = False, **fixed: object) -> list[Scene]
     raise JobFailed(
         f"No legible scene was found for seed {seeds[waiting[0]]} with {fixed}; loosen what is fixed."
     )
+
+
+def _keeps(scene: Scene, fixed: dict) -> bool:
+    """Whether a scene shows what was fixed; the arrangement may have overruled it."""
+    shown = {
+        **{name: getattr(scene.things[0], name) for name in ("kind", "color", "pose", "material")},
+        "style": scene.style,
+        "viewpoint": scene.camera.viewpoint,
+        "place": scene.place,
+        "relation": scene.relation,
+        "count": 1 if scene.relation else len(scene.things),
+    }
+    return all(str(shown[name]) == str(value) for name, value in fixed.items())
 
 
 def propose(seed: int, attempt: int, core: bool, fixed: dict) -> Scene:
