@@ -31,6 +31,7 @@ def test_a_bench_prints_its_table_and_writes_its_json(measured, tmp_path, capsys
     written = json.loads((tmp_path / "b.json").read_text())
     assert written["figures"]["edit_ms"]["value"] == 12.5
     assert written["environment"]["cores"]
+    assert written["environment"]["command"].startswith("diffwright ")
     assert "edit_ms" in capsys.readouterr().out
 
 
@@ -64,6 +65,13 @@ def test_flags_of_train_reach_the_recipe(monkeypatch, tmp_path, capsys):
     assert seen["options"] == {"cache": None, "init": tmp_path}
     assert "psnr_renders" in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["samples"] == 64
+
+
+def test_a_seed_that_is_not_given_is_left_to_the_recipe(monkeypatch, tmp_path):
+    seen = {}
+    monkeypatch.setattr(catalog, "train", lambda name, settings, options: seen.update(settings) or {})
+    assert run("train", "vae", "--out", tmp_path) == 0
+    assert {name for name, value in seen.items() if value is not None} == {"out"}
 
 
 def test_two_budgets_are_refused(capsys):

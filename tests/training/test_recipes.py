@@ -188,6 +188,15 @@ def test_misspelt_and_mistyped_values_are_refused(settings, options, message):
         train("vae", settings, options)
 
 
+def test_the_seed_decides_the_first_weights(monkeypatch, cache):
+    monkeypatch.setattr(loop, "run", lambda task, *_: task.vae.state_dict())
+    small = {"cache": cache, "channels": (8, 8, 16), "pool": 2, "fixed": 2}
+    torch.manual_seed(1)
+    first, again, other = (train("vae", {"samples": 8, "seed": seed}, small) for seed in (5, 5, 6))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_sheet_holds_settings_and_options_of_their_types(name, monkeypatch):
     module, task, options_class = RECIPES[name]

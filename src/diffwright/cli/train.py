@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from diffwright.cli.flags import SeedFlags, command_line
+from diffwright.cli.flags import OutputFlags, command_line
 from diffwright.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(SeedFlags):
+class Train(OutputFlags):
     """Train a pocket model; the same command again goes on from the newest checkpoint.
 
     diffwright train t2i --minutes 150 --optimizer diffgrad --out runs/t2i
@@ -29,6 +29,8 @@ class Train(SeedFlags):
     """Highest learning rate."""
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Samples a step."""
+    seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Seed of the first weights and of all noise; that of the recipe by default."""
     cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder that "world cache" rendered."""
     init: Annotated[Path | None, tyro.conf.arg(metavar="MODEL")] = None

@@ -23,7 +23,7 @@ _BUDGET = ("minutes", "samples")
 def train(
     name: str, settings: dict[str, Any], options: dict[str, Any], progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Run a recipe.
+    """Run a recipe; its seed decides the first weights and the noise of all steps.
 
     Args:
         name: Key of ``RECIPES``.
@@ -38,6 +38,8 @@ def train(
     Raises:
         ConfigError: Unknown recipe, option or setting, or a value of another type; from the YAML or given here.
     """
+    import torch
+
     from diffwright.training.loop import run
 
     one_of("recipe", name, RECIPES)
@@ -49,6 +51,7 @@ def train(
     chosen = build(_merged(base, settings), Settings, f"settings of recipe {name}")
     home = import_module(module)
     made = build(_merged(sheet.options, options), getattr(home, options_class), f"options of recipe {name}")
+    torch.manual_seed(chosen.seed)  # the task draws its first weights
     return run(getattr(home, task)(made), chosen, progress)
 
 
