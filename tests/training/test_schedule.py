@@ -30,6 +30,12 @@ def test_minutes_fix_the_decay_once_their_first_part_is_used():
     assert decide(settings, 4500, 9000.0) == Decay(4500, 4500)
 
 
+def test_minutes_that_decay_from_the_start_wait_for_the_first_step():
+    settings = Settings(out=OUT, minutes=10, decay_share=1)
+    assert decide(settings, 0, 0.5) is None
+    assert decide(settings, 8, 1.0) == Decay(8, 8 + 8 * 599)
+
+
 def test_without_decay_the_rate_stays():
     settings = Settings(out=OUT, samples=50, lr=0.1, decay_share=0)
     decay = decide(settings, 0, 0.0)

@@ -46,13 +46,13 @@ def decide(settings: Settings, samples: int, seconds: float) -> Decay | None:
         seconds: seconds trained so far, over all resumes.
 
     Returns:
-        The decay, or None while the first part of a budget in minutes lasts.
+        The decay, or None while the first part of a budget in minutes lasts, and before its first sample.
     """
     if settings.samples is not None:
         return Decay(round(settings.samples * (1 - settings.decay_share)), settings.samples)
     assert settings.minutes is not None
     budget = settings.minutes * 60
-    if seconds < budget * (1 - settings.decay_share) or seconds <= 0:
+    if not samples or seconds <= 0 or seconds < budget * (1 - settings.decay_share):
         return None
     left = max(0.0, budget - seconds)
     return Decay(samples, samples + round(samples / seconds * left))
