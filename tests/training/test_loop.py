@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffwright.core.errors import Cancelled, ConfigError, JobFailed
+from diffwright.core.errors import Cancelled, ConfigError, InputError, JobFailed
 from diffwright.training.batches import batches
 from diffwright.training.loop import Settings, run
 from diffwright.training.store import Store
@@ -185,6 +185,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_not_saved(tmp_path):
     kept = Store(tmp_path / "checkpoints").load()
     assert kept.step == 9
     assert all(tensor.isfinite().all() for tensor in kept.tensors["model"].values())
+
+
+def test_foreign_files_in_the_place_of_the_model_are_refused_before_the_first_step(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    calls = []
+    with pytest.raises(InputError, match=r"notes\.txt"):
+        run(Toy(), settings(tmp_path), lambda *call: calls.append(call))
+    assert not calls
+    assert Store(tmp_path / "checkpoints").load() is None
 
 
 def test_an_error_in_the_data_reaches_the_caller(tmp_path):

@@ -52,6 +52,7 @@ def run(task: Task, settings: Settings, progress: Progress | None = None) -> dic
 
     Raises:
         ConfigError: the checkpoint in `out` belongs to other settings or another task.
+        InputError: `out/model` holds files that no run wrote.
         Cancelled: stopped by SIGTERM, SIGINT or the callback, with a checkpoint written.
         JobFailed: the loss is no longer finite, or a checkpoint cannot be written.
     """
@@ -128,6 +129,7 @@ class _Run:
         done = self._finished()
         if done is not None:
             return done
+        atomic.refuse_foreign(self.settings.out / "model")
         self._write("start", samples=self.samples, minutes=self.seconds / 60, processes=self.world)
         with batches(self._batch, self.step, self.settings.prefetch) as stream:
             while not self._settle():
