@@ -45,6 +45,13 @@ def test_the_tour_writes_one_page_with_both_chapters(small, tmp_path, capsys):
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+def test_json_on_standard_output_is_nothing_but_json(small, tmp_path, capsys):
+    assert run("--out", tmp_path / "d", "--json", "-") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["seeds"] == [0]
+    assert "[2/2] a concept fixed" in shown.err
+
+
 def test_an_unknown_kind_is_refused_before_anything_is_written(small, tmp_path, capsys):
     assert run("--out", tmp_path / "d", "--fix", "mug", "dukc") == 2
     assert "did you mean 'duck'" in capsys.readouterr().err

@@ -78,10 +78,11 @@ def test_unequal_numbers_of_from_and_to_are_refused(model, capsys):
 
 def test_an_edit_without_effect_warns(model, tmp_path, capsys):
     words = ["--from", "cat", "--to", "cat", "--steps", "1", "--count", "1", "--out", str(tmp_path / "out")]
-    assert code("fix", "make", "--model", str(model), *words) == 0
-    printed = capsys.readouterr().out
-    assert "changes nothing" in printed
-    assert "changed no picture" in printed
+    assert code("fix", "make", "--model", str(model), *words, "--json", "-") == 0
+    shown = capsys.readouterr()
+    assert "changes nothing" in shown.err
+    assert "changed no picture" in shown.err
+    assert json.loads(shown.out)["pairs"] == [["cat", "cat"]], "nothing but JSON on standard output"
 
 
 def test_apply_and_revert_on_disk(model, made, tmp_path):

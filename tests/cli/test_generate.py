@@ -5,6 +5,7 @@ from PIL import Image
 
 from diffwright.cli import main as cli
 from diffwright.concepts.edit import edit_concepts
+from diffwright.weights.load import load
 from tests.support import tiny
 
 
@@ -44,13 +45,17 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(model, tmp_path
 
 
 def test_json_on_standard_output_is_nothing_but_json(model, tmp_path, capsys):
-    assert run("a cat", "--steps", 1, "--model", model, "--out", tmp_path / "o", "--json", "-") == 0
-    assert json.loads(capsys.readouterr().out)["seeds"] == [0]
+    with pytest.warns(UserWarning, match="changes nothing"):
+        null = edit_concepts(load(model), [("mug", "mug")])
+    null.save(tmp_path / "null.safetensors")
+    flags = ("--steps", 1, "--model", model, "--with", tmp_path / "null.safetensors", "--out", tmp_path / "o")
+    assert run("a cat", *flags, "--json", "-") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["seeds"] == [0]
+    assert "warning: " in shown.err
 
 
 def test_an_edit_changes_its_prompt_and_warns_where_it_changes_nothing(model, tmp_path, capsys):
-    from diffwright.weights.load import load
-
     edit = edit_concepts(load(model), [("mug", "dog")])
     edit.save(tmp_path / "edit.safetensors")
     common = ("--steps", 2, "--model", model)
@@ -58,7 +63,7 @@ def test_an_edit_changes_its_prompt_and_warns_where_it_changes_nothing(model, tm
     assert (
         run("a red mug", *common, "--with", tmp_path / "edit.safetensors", "--out", tmp_path / "edited") == 0
     )
-    assert "warning" not in capsys.readouterr().out
+    assert "warning" not in capsys.readouterr().err
     plain, edited = (next((tmp_path / name).glob("000*")).read_bytes() for name in ("plain", "edited"))
     assert plain != edited
 
@@ -66,7 +71,7 @@ def test_an_edit_changes_its_prompt_and_warns_where_it_changes_nothing(model, tm
         null = edit_concepts(load(model), [("mug", "mug")])
     null.save(tmp_path / "null.safetensors")
     assert run("a red mug", *common, "--with", tmp_path / "null.safetensors", "--out", tmp_path / "n") == 0
-    assert "changes none of these prompts" in capsys.readouterr().out
+    assert "changes none of these prompts" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Demo(SeedFlags):
             ),
         ]
         for number, (name, chapter) in enumerate(tour, 1):
-            print(f"[{number}/{len(tour)}] {name} ...", flush=True)
+            print(f"[{number}/{len(tour)}] {name} ...", file=sys.stderr, flush=True)
             began = time.perf_counter()
             with shown() as progress:
                 chapters.append(chapter(progress))

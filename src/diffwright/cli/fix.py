@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -98,7 +99,7 @@ class Make(ModelFlags, SeedFlags):
         )
         result.save(self.out)
         for warning in result.warnings:
-            print(f"warning: {warning}")
+            print(f"warning: {warning}", file=sys.stderr)
         self.say(result.record(), f"{text}\nedit made in {watch.timings['edit']:.2f} s; see {self.out}")
 
 

@@ -1,6 +1,7 @@
 """``diffwright generate``: pictures from prompts."""
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,7 +80,7 @@ class Generate(ModelFlags, SeedFlags):
         )
         result.save(self.out)
         for warning in warnings:
-            print(f"warning: {warning}")
+            print(f"warning: {warning}", file=sys.stderr)
         seconds = watch.timings["paint"] / len(prompts)
         self.say(
             result.record(), f"{len(prompts)} pictures in {self.out}, {seconds:.2f} s each; see sheet.png"
