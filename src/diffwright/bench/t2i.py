@@ -43,8 +43,9 @@ def run(
         Figures by the names that docs/benchmarks.md lists.
 
     Raises:
-        InputError: ``photos`` holds no picture.
+        InputError: ``photos`` is no folder or holds no picture.
     """
+    files = None if photos is None else _photos(photos)
     from diffwright.weights.load import load
 
     pipe: Any = load("pocket")
@@ -57,9 +58,11 @@ def run(
     pictures = render(scenes).image
     figures |= _judged(pipe.vae, judge, scenes, pictures)
     figures |= _coded(pipe.vae, pictures[:256], 64 if quick else 1000)
-    if photos is not None:
-        figures["photo_vae_psnr"] = Figure(_photo_psnr(pipe.vae, photos, 8 if quick else 100), "dB", "higher")
-    figures["seconds_per_image"] = Figure(_seconds(pipe), "s", "lower", f"one picture, {STEPS} steps")
+    if files is not None:
+        figures["photo_vae_psnr"] = _photo_psnr(pipe.vae, files, 8 if quick else 100)
+    figures["seconds_per_image"] = Figure(
+        _seconds(pipe), "s", "lower", f"one picture, {STEPS} steps, float32"
+    )
     return figures
 
 
@@ -82,9 +85,8 @@ def _painted(pipe: Any, judge: Judge, core: bool, count: int, progress: Progress
         asked = [i for i, p in enumerate(prompts) if name in p.stated]
         right = share_right(name, [prompts[i] for i in asked], [answers[i] for i in asked])
         label = f"{name}_accuracy" if core else f"{name}_accuracy_full"
-        figures[label] = Figure(
-            right, "", "higher", f"{len(asked)} prompts, chance {1 / len(values(name, core)):.2f}"
-        )
+        chance = 1 / len(values(name, core))
+        figures[label] = Figure(right, "", "higher", f"{len(asked)} prompts, chance {chance:.2f}, bfloat16")
     return figures
 
 
@@ -170,17 +172,23 @@ def linear_code(learned: Tensor, images: Tensor, side: int = 4, components: int 
     return torch.nn.functional.pixel_shuffle(kept, side).float().clamp(-1, 1)
 
 
-def _photo_psnr(vae: Any, folder: Path, count: int) -> float:
-    paths = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+def _photos(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; name a folder with JPEG or PNG pictures.")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not paths:
         raise InputError(f"{folder} holds no photograph; name a folder with JPEG or PNG pictures.")
+    return paths
+
+
+def _photo_psnr(vae: Any, paths: list[Path], count: int) -> Figure:
     values = []
     for path in paths[:: max(1, len(paths) // count)][:count]:
         picture = load_image(path)
         height, width = (side - side % 4 for side in picture.shape[:2])
         image = torch.from_numpy(picture[:height, :width].copy()).permute(2, 0, 1)[None] / 127.5 - 1
         values.append(float(psnr(round_trip(vae, image), image)))
-    return float(np.mean(values))
+    return Figure(float(np.mean(values)), "dB", "higher", f"{len(values)} photographs, mean a picture")
 
 
 def _seconds(pipe: Any) -> float:
