@@ -80,6 +80,15 @@ def test_pages_show_figures_goals_controls_and_commands(tmp_path):
     assert "the machine was busy" in benchmarks
 
 
+def test_the_recorded_command_is_shown_where_there_is_one():
+    typed = "diffwright bench concepts --quick --json out.json"
+    found = measured(efficacy=0.9, unrelated_drop=0.01)
+    found["concepts"]["environment"] = {"command": typed}
+    for page in (claims_page(found), benchmarks_page(found)):
+        assert f"`{typed}`" in page
+        assert "docs/bench/concepts.json" not in page
+
+
 def test_without_figures_nothing_is_claimed():
     page = claims_page({})
     assert "0 confirmed, 0 refuted" in page

@@ -74,6 +74,15 @@ def test_a_seed_that_is_not_given_is_left_to_the_recipe(monkeypatch, tmp_path):
     assert {name for name, value in seen.items() if value is not None} == {"out"}
 
 
+@pytest.mark.parametrize(("rank", "speaks"), [("0", True), ("1", False)])
+def test_only_the_first_of_several_processes_speaks(monkeypatch, tmp_path, capsys, rank, speaks):
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(catalog, "train", lambda *_: {"samples": 8})
+    assert run("train", "vae", "--out", tmp_path / "run", "--json", tmp_path / "r.json") == 0
+    assert bool(capsys.readouterr().out) is speaks
+    assert (tmp_path / "r.json").exists() is speaks
+
+
 def test_two_budgets_are_refused(capsys):
     assert run("train", "vae", "--minutes", 1, "--samples", 1) == 2
     assert "give one of them" in capsys.readouterr().err

@@ -251,7 +251,13 @@ def _claim_row(claim: Claim, measured: Measured) -> tuple[str, ...]:
     if claim.control_figure in figures:
         control += f": {_shown(claim.control_figure, figures[claim.control_figure])}"
     scope = [claim.scope] if claim.scope else []
-    return claim.text, f"**{word}**", "; ".join(found + scope), control, f"`{_command(claim.bench)}`"
+    return (
+        claim.text,
+        f"**{word}**",
+        "; ".join(found + scope),
+        control,
+        f"`{_command(claim.bench, measured[claim.bench])}`",
+    )
 
 
 def benchmarks_page(measured: Measured) -> str:
@@ -269,7 +275,7 @@ def benchmarks_page(measured: Measured) -> str:
     for name, content in measured.items():
         goals = {bound.figure: bound for bound in GOALS.get(name, ())}
         rows = [_figure_row(key, figure, goals.get(key)) for key, figure in content["figures"].items()]
-        parts.append(f"## {name}\n\n`{_command(name)}`\n\n{_surroundings(content['environment'])}\n")
+        parts.append(f"## {name}\n\n`{_command(name, content)}`\n\n{_surroundings(content['environment'])}\n")
         parts.append(_table(("figure", "value", "better", "goal", "note"), rows))
     return "\n".join(parts)
 
@@ -302,8 +308,9 @@ def _shown(name: str, figure: Mapping[str, Any]) -> str:
     return f"{name} = {number(figure['value'])} {figure['unit']}".strip()
 
 
-def _command(bench: str) -> str:
-    return f"diffwright bench {bench} --json docs/bench/{bench}.json"
+def _command(bench: str, content: Mapping[str, Any]) -> str:
+    recorded = content["environment"].get("command")
+    return recorded or f"diffwright bench {bench} --json docs/bench/{bench}.json"
 
 
 def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from diffwright.cli.bars import shown
-from diffwright.cli.flags import OutputFlags
+from diffwright.cli.flags import OutputFlags, command_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Bench(OutputFlags):
         from diffwright.core.checks import one_of
 
         one_of("bench", self.name, harness.BENCHES)
-        surroundings = harness.environment()
+        surroundings = {**harness.environment(), "command": command_line()}
         with shown() as progress:
             figures = harness.run(
                 self.name, self.quick, progress, photos=self.photos, cifar=self.cifar, cifar100=self.cifar100
