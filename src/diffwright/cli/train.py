@@ -1,5 +1,6 @@
 """``diffwright train``: a pocket model by its recipe."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -57,6 +58,8 @@ class Train(OutputFlags):
             "seed": self.seed,
         }
         result = train(self.recipe, settings, {"cache": self.cache, "init": self.init})
+        if os.environ.get("RANK", "0") != "0":
+            return  # of several processes, the first one speaks
         lines = [
             f"{name:<28} {value:.4g}" for name, value in result.items() if isinstance(value, int | float)
         ]
