@@ -5,6 +5,7 @@ from PIL import Image
 
 from diffwright.cli import main as cli
 from diffwright.concepts.edit import edit_concepts
+from diffwright.weights.fingerprint import fingerprint
 from diffwright.weights.load import load
 from tests.support import tiny
 
@@ -29,7 +30,7 @@ def test_pictures_sheet_and_record_are_written(model, tmp_path, capsys):
     record = json.loads((out / "result.json").read_text())
     assert record["seeds"] == [5, 6, 5, 6]
     assert record["images"][0] == "000-a-red-mug-seed5.png"
-    assert record["model"]
+    assert record["model"] == fingerprint(load(model))
     with Image.open(out / record["images"][3]) as picture, Image.open(out / "sheet.png") as sheet:
         assert picture.size == (32, 32)
         assert sheet.width > 4 * 256
@@ -66,6 +67,10 @@ def test_an_edit_changes_its_prompt_and_warns_where_it_changes_nothing(model, tm
     assert "warning" not in capsys.readouterr().err
     plain, edited = (next((tmp_path / name).glob("000*")).read_bytes() for name in ("plain", "edited"))
     assert plain != edited
+    of_plain, of_edited = (
+        json.loads((tmp_path / name / "result.json").read_text())["model"] for name in ("plain", "edited")
+    )
+    assert of_plain != of_edited, "an edit of the text encoder is part of the model that painted"
 
     with pytest.warns(UserWarning, match="changes nothing"):
         null = edit_concepts(load(model), [("mug", "mug")])

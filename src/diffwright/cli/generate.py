@@ -76,7 +76,7 @@ class Generate(ModelFlags, SeedFlags):
             timings=watch.timings,
             command=command_line(),
             seeds=seeds,
-            model=fingerprint(pipe.unet),
+            model=fingerprint(pipe),
         )
         result.save(self.out)
         for warning in warnings:
