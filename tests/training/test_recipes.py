@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from diffwright.core.errors import ConfigError
+from diffwright.core.errors import Cancelled, ConfigError
 from diffwright.diffusion.sampling import generate
 from diffwright.metrics.judge import Judge
 from diffwright.training import loop
@@ -16,6 +17,7 @@ from diffwright.training.catalog import RECIPES, train
 from diffwright.training.corpus import LETTERS, Renders, drawn_words, textures
 from diffwright.training.recipes.vae import normalise
 from diffwright.training.starts import join_towers
+from diffwright.training.store import Store
 from diffwright.training.tokens import learn_tokenizer
 from diffwright.weights.load import load
 from diffwright.world.cache import SHARD
@@ -122,6 +124,39 @@ def test_recipes_start_from_a_pipeline(folder, cache, pocket):
             progress=lambda *_: None,
         )  # fmt: skip
         assert result["samples"] == 4
+
+
+def test_init_loads_the_weights_of_the_pipeline(cache, pocket):
+    from diffwright.training.recipes.t2i import TextToImageOptions, TextToImageTask
+    from diffwright.training.recipes.vae import VaeOptions, VaeTask
+
+    autoencoder = VaeTask(VaeOptions(cache=cache, pool=2, fixed=2, init=pocket))
+    denoiser = TextToImageTask(TextToImageOptions(cache=cache, vae=pocket, clip=pocket, init=pocket))
+    for part, module in (("vae", autoencoder.vae), ("unet", denoiser.unet)):
+        kept = load_file(pocket / part / "diffusion_pytorch_model.safetensors")
+        ours = module.state_dict()
+        assert ours.keys() == kept.keys()
+        for name, tensor in kept.items():
+            torch.testing.assert_close(ours[name], tensor.float(), atol=1e-3, rtol=1e-3, msg=name)
+
+
+def test_a_recipe_that_was_interrupted_ends_like_one_that_was_not(tmp_path, cache):
+    small = {"cache": cache, "channels": (8, 8, 16), "pool": 2, "fixed": 2}
+    common = {**TOY, "samples": 24, "optimizer": "diffgrad", "seed": 3, "threads": 1}
+    train("vae", {**common, "out": tmp_path / "whole"}, small, lambda *_: None)
+    with pytest.raises(Cancelled):
+        train("vae", {**common, "out": tmp_path / "cut"}, small, lambda what, done, total: done >= 12)
+    assert Store(tmp_path / "cut" / "checkpoints").load().step == 3
+    torch.rand(7)
+    train("vae", {**common, "out": tmp_path / "cut"}, small, lambda *_: None)
+    whole, cut = (Store(tmp_path / run / "checkpoints").load() for run in ("whole", "cut"))
+    for group in ("model", "ema", "optimizer"):
+        assert whole.tensors[group].keys() == cut.tensors[group].keys()
+        for name, tensor in whole.tensors[group].items():
+            assert torch.equal(tensor, cut.tensors[group][name]), name
+    weights = "diffusion_pytorch_model.safetensors"
+    first, second = (load_file(tmp_path / run / "model" / weights) for run in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_batch_is_a_function_of_its_numbers(cache, vae, clip):
