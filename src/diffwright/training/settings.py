@@ -30,7 +30,7 @@ class Settings:
         ema: half-life of the averaged weights in samples, shorter early on; 0 turns averaging off.
         clip: largest norm of the gradient over all modules; None leaves it as it is.
         precision: "fp32", or "bf16" for autocast with fp32 weights.
-        seed: seed of the noise of all steps.
+        seed: seed of the noise of all steps, and of the first weights of a recipe.
         checkpoint_minutes: time between checkpoints; 0 saves after every step.
         evaluate_minutes: time between evaluations; None evaluates at the end only.
         log_seconds: time between lines of the log.
