@@ -62,7 +62,7 @@ def sample(seeds: list[int], core: bool = False, **fixed: object) -> list[Scene]
     for name in fixed:
         one_of("fixed value", name, FIXABLE)
     if "kind" in fixed and "pose" in fixed:
-        one_of(f"pose of a {fixed['kind']}", fixed["pose"], poses_of(str(fixed["kind"])))
+        one_of(f"pose of a {fixed['kind']}", str(fixed["pose"]), poses_of(str(fixed["kind"])))
     done: dict[int, Scene] = {}
     waiting = list(range(len(seeds)))
     for attempt in range(ATTEMPTS):
