@@ -13,27 +13,12 @@ from typing import Any
 
 import torch
 
+from diffwright.bench.optim_case import Case, common_optimizers
+from diffwright.bench.optim_cases_state import STATE_CASES
+from diffwright.bench.optim_cases_step import STEP_CASES
 from diffwright.optim.diffgrad import DiffGrad, DiffGradW
 
 LIST = Path(__file__).with_name("optim_cases.json")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One case of the upstream suite.
-
-    Attributes:
-        name: Upstream's name.
-        run: Runs it on one ``OptimizerInfo`` and device, raising ``AssertionError`` where it fails; None
-            where the case cannot concern this optimizer.
-        needs: ``""``, ``cuda``, ``two cuda devices``, ``72 GB on cuda`` or ``64 GB``.
-        reason: Why the case cannot concern this optimizer, where ``run`` is None.
-    """
-
-    name: str
-    run: Callable[[Any, str], None] | None
-    needs: str = ""
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,7 @@ def optimizer_infos() -> list[Any]:
     Raises:
         MissingExtra: The test extra (expecttest) is not installed.
     """
-    common = _common_optimizers()
+    common = common_optimizers()
 
     def inputs(base: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
         def with_ours(device: str, dtype: torch.dtype | None = None) -> list[Any]:
@@ -100,9 +85,6 @@ def optimizer_infos() -> list[Any]:
 
 def cases() -> dict[str, Case]:
     """Return every case of upstream's suite by name, in upstream's order of topics."""
-    from diffwright.bench.optim_cases_state import STATE_CASES
-    from diffwright.bench.optim_cases_step import STEP_CASES
-
     return {case.name: case for case in [*STEP_CASES, *STATE_CASES]}
 
 
@@ -160,27 +142,6 @@ def as_list(outcomes: list[Outcome]) -> dict[str, Any]:
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "cases": {outcome.name: [outcome.status, outcome.reason] for outcome in outcomes},
     }
-
-
-def all_inputs(
-    info: Any, device: str, *, skip: tuple[str, ...] = ("differentiable",)
-) -> list[dict[str, Any]]:
-    """Return the keyword arguments to try, each with every implementation on and off."""
-    common = _common_optimizers()
-    made = common._get_optim_inputs_including_global_cliquey_kwargs(device, torch.float32, info, skip=skip)
-    return [dict(each.kwargs) for each in made]
-
-
-def _common_optimizers() -> Any:
-    try:
-        from torch.testing._internal import common_optimizers
-    except ImportError as error:
-        from diffwright.core.errors import MissingExtra
-
-        raise MissingExtra(
-            f"torch's optimizer cases need torch's test modules ({error}); pip install 'diffwright[test]'."
-        ) from error
-    return common_optimizers
 
 
 def _missing(case: Case) -> str:

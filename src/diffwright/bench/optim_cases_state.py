@@ -9,7 +9,7 @@ import torch
 from torch.nn import Parameter
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from diffwright.bench.optim_cases import Case, all_inputs
+from diffwright.bench.optim_case import Case, all_inputs
 from diffwright.bench.optim_cases_step import close, line, loss_closure
 
 

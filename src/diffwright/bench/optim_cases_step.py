@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from diffwright.bench.optim_cases import Case, all_inputs
+from diffwright.bench.optim_case import Case, all_inputs
 
 LOW_PRECISION = {torch.bfloat16: 5e-3, torch.float16: 5e-3}
 
