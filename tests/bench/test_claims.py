@@ -51,6 +51,16 @@ def test_verdict_follows_the_figures(values, expected):
     assert verdict(the_claim("The edit works"), measured(**values)) == expected
 
 
+def test_a_claim_is_not_decided_on_a_model_that_is_not_fit_for_it():
+    found = measured(efficacy=0.9, unrelated_drop=0.5)
+    assert verdict(the_claim("The edit works"), found) == "refuted"
+    found["t2i"] = {"figures": {"kind_accuracy": {"value": 0.2}}, "environment": {}}
+    assert verdict(the_claim("The edit works"), found) == "not run here"
+    assert "not fit for it yet: kind_accuracy = 0.2 (at least 0.8)" in claims_page(found)
+    found["t2i"]["figures"]["kind_accuracy"]["value"] = 0.85
+    assert verdict(the_claim("The edit works"), found) == "refuted"
+
+
 def test_pages_show_figures_goals_controls_and_commands(tmp_path):
     surroundings = {
         "commit": "0123456789abcdef",

@@ -50,6 +50,7 @@ class Claim:
         control: what it is compared with.
         control_figure: figure of the same bench that measures the control.
         scope: how our measurement differs from the paper's.
+        premise: bench and figure that must hold for the measurement to mean anything.
     """
 
     text: str
@@ -58,6 +59,7 @@ class Claim:
     control: str = ""
     control_figure: str = ""
     scope: str = ""
+    premise: tuple[str, Bound] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ PAPERS = (
                 "all prompts that the edit should leave alone; worst fall of a value",
                 "unrelated_drop",
                 "pocket model, 20 test pairs; efficacy at least 0.7 is our bound, the abstract names none",
+                premise=("t2i", Bound("kind_accuracy", at_least=0.8)),
             ),
             Claim("It edits about as well as fine-tuning does."),
         ),
@@ -212,12 +215,26 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def verdict(claim: Claim, measured: Measured) -> str:
-    """Decide a claim: "confirmed", "refuted", or "not run here" when one of its figures is missing."""
+    """Decide a claim: "confirmed", "refuted", or "not run here" when a figure is missing or a premise fails."""
+    if _unfit(claim, measured):
+        return "not run here"
     figures = measured.get(claim.bench, {}).get("figures", {})
     if not claim.bounds or any(bound.figure not in figures for bound in claim.bounds):
         return "not run here"
     kept = all(bound.holds(figures[bound.figure]["value"]) for bound in claim.bounds)
     return "confirmed" if kept else "refuted"
+
+
+def _unfit(claim: Claim, measured: Measured) -> str:
+    """Say which measured premise of a claim fails, or nothing."""
+    if claim.premise is None:
+        return ""
+    bench, bound = claim.premise
+    figure = measured.get(bench, {}).get("figures", {}).get(bound.figure)
+    if figure is None or bound.holds(figure["value"]):
+        return ""
+    value = number(figure["value"])
+    return f"the model is not fit for it yet: {bound.figure} = {value} ({bound}), by bench {bench}"
 
 
 def claims_page(measured: Measured) -> str:
@@ -244,7 +261,7 @@ def claims_page(measured: Measured) -> str:
 def _claim_row(claim: Claim, measured: Measured) -> tuple[str, ...]:
     word = verdict(claim, measured)
     if word == "not run here":
-        return claim.text, word, "", "", ""
+        return claim.text, word, _unfit(claim, measured), "", ""
     figures = measured[claim.bench]["figures"]
     found = [f"{_shown(b.figure, figures[b.figure])} ({b})" for b in claim.bounds]
     control = claim.control
