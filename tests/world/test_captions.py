@@ -6,7 +6,16 @@ import pytest
 
 from diffwright.core.errors import ConfigError
 from diffwright.world import exam, splits
-from diffwright.world.captions import FAMILIES, caption, captions, families, from_values, labels
+from diffwright.world.captions import (
+    FAMILIES,
+    caption,
+    captions,
+    families,
+    from_values,
+    is_true,
+    labels,
+    near_miss,
+)
 from diffwright.world.phrases import PLURALS
 from diffwright.world.sample import propose
 from diffwright.world.vocabulary import COLORS, KINDS, STYLES
@@ -113,3 +122,14 @@ def test_every_pattern_can_say_everything(family):
             place="tiles", material="striped", family=family,
         )  # fmt: skip
         assert set(made.stated) <= set(made.spans), made.text
+
+
+def test_a_near_miss_changes_one_stated_value_and_is_false():
+    for number, (scene, made) in enumerate(drawn("train")):
+        missed = near_miss(made, number)
+        changed = [name for name in made.stated if missed.stated[name] != made.stated[name]]
+        assert len(changed) == 1
+        assert missed.stated.keys() == made.stated.keys()
+        assert missed.text != made.text
+        assert is_true(made, scene)
+        assert not is_true(missed, scene)

@@ -22,7 +22,7 @@ def sample_captions(count: int, seed: int) -> list[str]:
     return words + [caption(scene, rng).text for scene in scenes if not is_held_out(scene)]
 
 
-def learn_tokenizer(captions: list[str], size: int = 436) -> Any:
+def learn_tokenizer(captions: list[str], size: int = 640) -> Any:
     """Learn a ``CLIPTokenizer`` of ``size`` tokens, with a pad and an unknown token of their own.
 
     Common words become one token, rarer ones stay several; printable ASCII is never unknown.

@@ -149,6 +149,27 @@ def from_values(
     return _say(given, family, None if rng is None else np.random.default_rng(rng))
 
 
+def near_miss(told: Caption, rng: np.random.Generator | int) -> Caption:
+    """Draw a caption that differs from another in one stated value, and is false of its scene for that alone.
+
+    Args:
+        told: A caption of a scene.
+        rng: A NumPy generator, or a seed.
+    """
+    rng = np.random.default_rng(rng)
+    options = {**ATTRIBUTES, "relation": RELATIONS}
+    names = sorted(told.stated)
+    name = names[int(rng.integers(len(names)))]
+    others = [v for v in options[name.removeprefix("other ")] if v != told.stated[name]]
+    return _say({**told.stated, name: _draw(others, rng)}, told.family, rng)
+
+
+def is_true(told: Caption, scene: Scene) -> bool:
+    """Whether everything that a caption states holds for a scene."""
+    values = labels(scene)
+    return all(values.get(name) == value for name, value in told.stated.items())
+
+
 def _chosen(values: dict[str, str], rng: np.random.Generator) -> dict[str, str]:
     kept = {}
     for name, value in values.items():

@@ -1,5 +1,10 @@
 """Recipe ``clip``: the text and image towers, trained contrastively, then frozen.
 
+A picture, and a paraphrase that states everything about it, are both to find its caption among those of the batch and
+among near misses: the same sentences with one value changed. Without near misses color and style alone tell most
+captions of a batch apart, and the text tower forgets the other words. As the scenes are known, so is which caption is
+true of which picture.
+
 The text tower reads only as many positions as the longest caption of the batch needs: attention is causal and the
 sentence vector sits at its end token, so later positions change nothing.
 """
@@ -16,7 +21,7 @@ from torch import Tensor, nn
 from diffwright.training.corpus import Renders, as_tensor
 from diffwright.training.starts import join_towers, part_of
 from diffwright.training.tokens import LENGTH, learn_tokenizer, sample_captions
-from diffwright.world.captions import caption
+from diffwright.world.captions import caption, is_true, near_miss
 from diffwright.world.render import render
 from diffwright.world.sample import sample
 from diffwright.world.scene import Scene
@@ -68,31 +73,45 @@ class ClipTask:
         """Both towers."""
         return {"clip": self.clip}
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, 64, 64) and token ids (B, T)."""
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures (B, 3, 64, 64); token ids (3 B, T) of captions, near misses and paraphrases; truth (B, B).
+
+        Truth is indexed by picture, then caption.
+        """
         numbers = self.renders.numbers(indices)
-        pictures, texts = [], []
-        for index, number in zip(indices.tolist(), numbers, strict=True):
+        scenes = [self.scenes[number] for number in numbers]
+        pictures, told, missed, full = [], [], [], []
+        for index, number, scene in zip(indices.tolist(), numbers, scenes, strict=True):
             rng = np.random.Generator(np.random.PCG64([7, index]))
-            texts.append(caption(self.scenes[number], rng).text)
+            told.append(caption(scene, rng))
+            missed.append(near_miss(told[-1], rng))
+            full.append(caption(scene, rng, full=True))
+            mirrored = may_mirror(scene) and rng.random() < 0.5
             picture = self.renders.cache.image(number)
-            pictures.append(
-                picture[:, ::-1] if may_mirror(self.scenes[number]) and rng.random() < 0.5 else picture
-            )
-        return as_tensor(np.stack(pictures)), token_ids(self.tokenizer, texts)
+            pictures.append(picture[:, ::-1] if mirrored else picture)
+        truth = torch.tensor([[is_true(text, scene) for text in told] for scene in scenes]).float()
+        ids = token_ids(self.tokenizer, [c.text for c in told + missed + full])
+        return as_tensor(np.stack(pictures)), ids, truth
 
     def loss(
         self, modules: dict[str, nn.Module], batch: Any, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """Symmetric cross-entropy over the batch; equal captions share the target."""
-        image, ids = batch
+        """Cross-entropy between pictures or paraphrases and captions; all true captions share the target."""
+        image, ids, truth = batch
         clip: Any = modules["clip"]
-        logits = similarities(clip, image, ids)
-        same = (_padded(ids)[:, None] == _padded(ids)[None]).all(-1).float()
-        target = same / same.sum(1, keepdim=True)
-        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        hit = (logits.argmax(1) == torch.arange(len(ids), device=ids.device)).float().mean()
-        return loss, {"batch_accuracy": hit.detach()}
+        texts = F.normalize(clip.get_text_features(ids).pooler_output, dim=-1)
+        told, missed, full = texts.chunk(3)
+        pictures = F.normalize(clip.get_image_features(image).pooler_output, dim=-1)
+        scale, count = clip.logit_scale.exp(), len(truth)
+        row = F.pad(truth / truth.sum(1, keepdim=True), (0, count))
+        column = truth.T / truth.sum(0)[:, None]
+        losses, hits = [], {}
+        for name, anchor in (("picture", pictures), ("paraphrase", full)):
+            logits = (scale * anchor @ torch.cat([told, missed]).T).float()
+            losses += [F.cross_entropy(logits, row), F.cross_entropy(logits[:, :count].T, column)]
+            near = logits.diagonal() > logits[:, count:].diagonal()
+            hits[f"{name}_near"] = near.float().mean().detach()
+        return torch.stack(losses).mean(), hits
 
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
         """Share of unseen renders whose full caption is found among them, and the reverse."""
@@ -153,7 +172,3 @@ def similarities(clip: Any, image: Tensor, ids: Tensor) -> Tensor:
 def may_mirror(scene: Scene) -> bool:
     """Whether the mirrored picture deserves the same captions."""
     return scene.relation not in ("left of", "right of")
-
-
-def _padded(ids: Tensor) -> Tensor:
-    return F.pad(ids, (0, LENGTH - ids.shape[1]))

@@ -44,7 +44,7 @@ class JudgeOptions:
 
     cache: Path = Path(".cache/renders")
     vae: Path = Path("runs/vae/model")
-    round_trips: int = 4000
+    round_trips: int = 12000
     fixed: int = 900
     init: Path | None = None
 

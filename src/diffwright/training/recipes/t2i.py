@@ -17,6 +17,7 @@ from diffwright.training.starts import join_towers, part_of, save_head
 from diffwright.training.tokens import LENGTH
 from diffwright.world.captions import caption
 from diffwright.world.scene import Scene
+from diffwright.world.vocabulary import CORE_COLORS, CORE_KINDS, CORE_STYLES, CORE_VIEWPOINTS
 
 EMPTY = 0.1  # share of samples without a caption, for classifier-free guidance
 TRAIN_STEPS = 1000
@@ -140,8 +141,14 @@ class TextToImageTask:
 
 
 def repeats(scene: Scene) -> int:
-    """Passes of a scene: groups come up oftener than they are drawn."""
-    return 1 if scene.relation or len(scene.things) == 1 else 2
+    """Passes of a scene: groups come up oftener than they are drawn, and so does the core vocabulary."""
+    core = (
+        scene.style in CORE_STYLES
+        and scene.camera.viewpoint in CORE_VIEWPOINTS
+        and all(thing.kind in CORE_KINDS and thing.color in CORE_COLORS for thing in scene.things)
+    )
+    group = scene.relation is None and len(scene.things) > 1
+    return (2 if group else 1) * (2 if core else 1)
 
 
 def build_unet(widths: tuple[int, ...], context: int) -> Any:

@@ -45,7 +45,7 @@ class VaeOptions:
     cache: Path = Path(".cache/renders")
     channels: tuple[int, int, int] = (16, 48, 128)
     crop: int = 32
-    noise: float = 0.04
+    noise: float = 0.02
     shrunken: float = 0.5
     pool: int = 1500
     fixed: int = 128
