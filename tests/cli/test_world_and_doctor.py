@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from diffwright.cli import main as cli
+from diffwright.world import cache
 
 
 def run(*words):
@@ -25,6 +26,17 @@ def test_unusable_sheets_are_usage_errors(flags, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("world", *flags) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_the_cache_is_rendered_by_its_one_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "SHARD", 3)
+    monkeypatch.setattr(cache, "SEEDS_A_SHARD", 9)
+    out, record = tmp_path / "c", tmp_path / "r.json"
+    flags = ("--count", 4, "--size", 16, "--seed", 50, "--workers", 1, "--out", out)
+    assert run("world", "cache", *flags, "--json", record) == 0
+    assert json.loads(record.read_text())["scenes"] == len(cache.load(out)) == 6
+    assert cache.load(out).scene(0).seed in range(50, 59)
+    assert not hasattr(cache, "main")
 
 
 def test_the_cache_refuses_a_folder_of_the_user(tmp_path):

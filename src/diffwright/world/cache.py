@@ -7,9 +7,7 @@ written first, so a shard with pictures is complete. A shard depends on its numb
 import io
 import json
 import multiprocessing
-import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -249,36 +247,3 @@ def _open_images(path: Path) -> np.ndarray:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[0] != SHARD or images.shape[3] != 3:
         raise InputError(f"{path} holds {images.dtype}{images.shape}; delete it and render again.")
     return images
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``python -m diffwright.world.cache --count N --out DIR``."""
-    import argparse
-    import time
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--start-seed", type=int, default=0)
-    parser.add_argument("--core-share", type=float, default=0.75)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--supersample", type=int, default=2)
-    options = parser.parse_args(arguments)
-    begin, first = time.monotonic(), [-1]
-
-    def show(what: str, done: int, total: int) -> None:
-        if first[0] < 0:
-            first[0] = done
-        rate = (done - first[0]) / max(time.monotonic() - begin, 1e-6)
-        left = f", {(total - done) / rate / 60:.0f} min left" if rate else ""
-        print(f"{what}: {done} of {total}, {rate:.1f} a second{left}", file=sys.stderr, flush=True)
-
-    settings = CacheSettings(start_seed=options.start_seed, core_share=options.core_share, size=options.size,
-                             supersample=options.supersample)  # fmt: skip
-    render_cache(options.out, options.count, settings, options.workers, show)
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    main()
