@@ -69,7 +69,7 @@ def test_flags_of_train_reach_the_recipe(monkeypatch, tmp_path, capsys):
 
 def test_a_seed_that_is_not_given_is_left_to_the_recipe(monkeypatch, tmp_path):
     seen = {}
-    monkeypatch.setattr(catalog, "train", lambda name, settings, options: seen.update(settings) or {})
+    monkeypatch.setattr(catalog, "train", lambda name, settings, *_: seen.update(settings) or {})
     assert run("train", "vae", "--out", tmp_path) == 0
     assert {name for name, value in seen.items() if value is not None} == {"out"}
 

@@ -1,11 +1,8 @@
-import io
 import json
-import sys
 
-import pytest
 import torch
 
-from diffwright.training.journal import Log, Means, bar
+from diffwright.training.journal import Log, Means
 
 
 def test_means_of_figures_that_are_not_always_there():
@@ -26,29 +23,3 @@ def test_a_line_cut_off_by_a_crash_does_not_swallow_the_next(tmp_path):
     assert json.loads(first)["loss"] == 0.333333
     assert cut == '{"event": "st'
     assert json.loads(second)["samples"] == 3
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_the_bar_shows_on_a_terminal_only(monkeypatch):
-    with bar("toy") as silent:
-        assert silent is None
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setenv("TERM", "xterm")
-    with bar("toy") as show:
-        assert show is not None
-        assert show("training", 0, 0) is None
-        assert show("training", 10, 40) is None
-    assert "toy: training" in sys.stderr.getvalue()
-    assert "10/40" in sys.stderr.getvalue()
-
-
-@pytest.mark.parametrize("rank", ["1", "3"])
-def test_other_processes_show_no_bar(monkeypatch, rank):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setenv("RANK", rank)
-    with bar("toy") as show:
-        assert show is None

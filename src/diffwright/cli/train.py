@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from diffwright.cli.bars import shown
 from diffwright.cli.flags import OutputFlags, command_line
 from diffwright.core.errors import ConfigError
 
@@ -57,7 +58,8 @@ class Train(OutputFlags):
             "batch_size": self.batch_size,
             "seed": self.seed,
         }
-        result = train(self.recipe, settings, {"cache": self.cache, "init": self.init})
+        with shown() as progress:
+            result = train(self.recipe, settings, {"cache": self.cache, "init": self.init}, progress)
         if os.environ.get("RANK", "0") != "0":
             return  # of several processes, the first one speaks
         lines = [

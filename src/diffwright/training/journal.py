@@ -1,19 +1,14 @@
-"""What a run tells while it trains: means without waiting for the device, a JSONL log, a progress bar."""
+"""What a run tells while it trains: means without waiting for the device, and a JSONL log."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-
-from diffwright.core.progress import Progress
 
 
 class Means:
@@ -62,43 +57,3 @@ class Log:
 
 def _short(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-@contextmanager
-def bar(title: str) -> Iterator[Progress | None]:
-    """Show a progress bar with the time left on a terminal, once for all processes, or nothing elsewhere.
-
-    Args:
-        title: name of the run.
-
-    Yields:
-        A progress callback, or None without a terminal.
-    """
-    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Display
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Display(*columns, console=Console(stderr=True)) as progress:
-        line = progress.add_task(title, total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            progress.update(line, description=f"{title}: {what}", completed=done, total=total or None)
-
-        yield show

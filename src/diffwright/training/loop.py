@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from diffwright.training import optimizer as optimizers
 from diffwright.training.batches import batches, pinned
 from diffwright.training.ema import Average, named_tensors
 from diffwright.training.interrupts import Stop, watched
-from diffwright.training.journal import Log, Means, bar
+from diffwright.training.journal import Log, Means
 from diffwright.training.schedule import Decay, decide, expected_end, learning_rate
 from diffwright.training.settings import Settings
 from diffwright.training.store import Store
@@ -45,7 +45,7 @@ def run(task: Task, settings: Settings, progress: Progress | None = None) -> dic
         task: the recipe.
         settings: budget, batch, optimizer and intervals.
         progress: called as (what, samples, expected samples); returning True, or raising Cancelled,
-            stops the run after a checkpoint. None shows a bar on a terminal.
+            stops the run after a checkpoint.
 
     Returns:
         `samples`, `minutes` and the figures of the last evaluation.
@@ -56,9 +56,8 @@ def run(task: Task, settings: Settings, progress: Progress | None = None) -> dic
         Cancelled: stopped by SIGTERM, SIGINT or the callback, with a checkpoint written.
         JobFailed: the loss is no longer finite, or a checkpoint cannot be written.
     """
-    display = nullcontext(progress) if progress else bar(task.name)
-    with _threads(settings.threads), watched() as stop, display as shown:
-        return _Run(task, settings, shown, stop).train()
+    with _threads(settings.threads), watched() as stop:
+        return _Run(task, settings, progress, stop).train()
 
 
 class _Run:
