@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,31 +63,88 @@ def generate(
     unique = list(dict.fromkeys(prompts))
     rows = {prompt: row for row, prompt in enumerate(unique)}
     device = torch.device(pipe._execution_device).type
-    with torch.no_grad(), _quiet(pipe), torch.autocast(device, torch.bfloat16, enabled=half):
-        encodings, pooled = encode_pooled(pipe, [*unique, negative])
-        pictures = []
-        for number, start in enumerate(starts):
-            part = torch.tensor([rows[prompt] for prompt in prompts[start : start + batch]])
-            blank = torch.full_like(part, len(unique))
-            inputs = {"prompt_embeds": encodings[part], "negative_prompt_embeds": encodings[blank]}
-            if pooled is not None:
-                inputs |= {
-                    "pooled_prompt_embeds": pooled[part],
-                    "negative_pooled_prompt_embeds": pooled[blank],
-                }
-                inputs |= _zeroed(pipe, inputs) if not negative else {}
-            pictures.append(
-                pipe(
-                    **inputs,
-                    generator=generators(seeds[start : start + batch]),
-                    num_inference_steps=steps,
-                    guidance_scale=scale,
-                    output_type="pt",
-                    callback_on_step_end=_step_callback(progress, number, len(starts)),
-                    **options,
-                ).images
+    with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=half):
+        encodings, pooled = encode_pooled(pipe, unique)
+        blank = encode_blank(pipe, negative)
+    pictures = []
+    for number, start in enumerate(starts):
+        part = torch.tensor([rows[prompt] for prompt in prompts[start : start + batch]])
+        pictures.append(
+            paint(
+                pipe,
+                (encodings[part], None if pooled is None else pooled[part]),
+                blank,
+                seeds=seeds[start : start + batch],
+                steps=steps,
+                guidance=scale,
+                half=half,
+                on_step=_step_callback(progress, number, len(starts)),
+                **options,
             )
+        )
     return to_u8(torch.cat([picture.float().cpu() for picture in pictures]) * 2 - 1)
+
+
+Encoded = tuple[torch.Tensor, torch.Tensor | None]
+"""What ``encode_pooled`` gives: encodings (B, T, D), and pooled vectors (B, P) or None."""
+
+
+def encode_blank(pipe: Any, negative: str = "") -> Encoded:
+    """Encode what guidance moves away from; SDXL's convention is that an empty prompt is all zeros."""
+    blank = encode_pooled(pipe, [negative])
+    if not negative and blank[1] is not None and pipe.config.get("force_zeros_for_empty_prompt", False):
+        return torch.zeros_like(blank[0]), torch.zeros_like(blank[1])
+    return blank
+
+
+@torch.no_grad()
+def paint(
+    pipe: Any,
+    encoded: Encoded,
+    blank: Encoded,
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    guidance: float,
+    half: bool = False,
+    output_type: str = "pt",
+    on_step: Callable[..., dict[str, Any]] | None = None,
+    **options: Any,
+) -> torch.Tensor:
+    """Call the stock pipeline once on encoded prompts, one row each.
+
+    Args:
+        pipe: a supported pipeline.
+        encoded: what the rows are conditioned on.
+        blank: one row, what the guidance moves away from (see ``encode_blank``).
+        seeds: of the noise, one for each row; rows of one seed share all noise.
+        steps: denoising steps.
+        guidance: classifier-free guidance scale; 1 switches it off.
+        half: let matrix products and convolutions run in bfloat16.
+        output_type: ``pt`` for pictures, ``latent`` for latents.
+        on_step: the pipeline's ``callback_on_step_end``.
+        options: passed on to the pipeline's call.
+
+    Shapes:
+        -> pictures (B, 3, H, W) in [0, 1], or latents (B, C, h, w)
+    """
+    inputs = {"prompt_embeds": encoded[0], "negative_prompt_embeds": blank[0].expand_as(encoded[0])}
+    if encoded[1] is not None and blank[1] is not None:
+        inputs |= {
+            "pooled_prompt_embeds": encoded[1],
+            "negative_pooled_prompt_embeds": blank[1].expand_as(encoded[1]),
+        }
+    device = torch.device(pipe._execution_device).type
+    with _quiet(pipe), torch.autocast(device, torch.bfloat16, enabled=half):
+        return pipe(
+            **inputs,
+            generator=generators(seeds),
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            output_type=output_type,
+            callback_on_step_end=on_step,
+            **options,
+        ).images
 
 
 def _pairs(prompts: str | Sequence[str], seeds: int | Sequence[int]) -> tuple[list[str], list[int]]:
@@ -99,13 +156,6 @@ def _pairs(prompts: str | Sequence[str], seeds: int | Sequence[int]) -> tuple[li
             f"Got {len(prompts)} prompts and {len(seeds)} seeds; give as many of each, or one of either."
         )
     return prompts * (count // len(prompts)), seeds * (count // len(seeds))
-
-
-def _zeroed(pipe: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Follow SDXL's convention that the empty negative prompt is all zeros."""
-    if not pipe.config.get("force_zeros_for_empty_prompt", False):
-        return {}
-    return {name: torch.zeros_like(value) for name, value in inputs.items() if name.startswith("negative")}
 
 
 def _step_callback(progress: Progress | None, number: int, batches: int) -> Any:
