@@ -159,6 +159,22 @@ def test_a_recipe_that_was_interrupted_ends_like_one_that_was_not(tmp_path, cach
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_resume_with_another_autoencoder_is_refused(folder, cache, vae, tmp_path):
+    from diffusers import AutoencoderKL
+
+    run("judge", folder, cache=cache, vae=vae, round_trips=4, fixed=6)
+    other = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32)
+    torch.nn.init.zeros_(other.decoder.conv_in.bias)
+    other.save_pretrained(tmp_path / "other")
+    again = {"out": folder / "judge", **TOY}
+    options = {"cache": cache, "round_trips": 4, "fixed": 6}
+    with pytest.raises(ConfigError, match=r"vae='[0-9a-f]+' became"):
+        train("judge", again, {**options, "vae": tmp_path / "other"}, lambda *_: None)
+    with pytest.raises(ConfigError, match="round_trips=4 became 3"):
+        train("judge", again, {**options, "vae": vae, "round_trips": 3}, lambda *_: None)
+    assert train("judge", again, {**options, "vae": vae}, lambda *_: None)["samples"] == 8
+
+
 def test_a_batch_is_a_function_of_its_numbers(cache, vae, clip):
     from diffwright.training.recipes.t2i import TextToImageOptions, TextToImageTask
 
@@ -238,7 +254,7 @@ def test_every_sheet_holds_settings_and_options_of_their_types(name, monkeypatch
     home = import_module(module)
     seen = {}
     monkeypatch.setattr(home, task, lambda options: options)
-    monkeypatch.setattr(loop, "run", lambda made, settings, progress: seen.update(o=made, s=settings))
+    monkeypatch.setattr(loop, "run", lambda made, settings, *_: seen.update(o=made, s=settings))
     train(name, {"samples": 8, "lr": None}, {"init": "somewhere"})
     assert isinstance(seen["o"], getattr(home, options_class))
     assert seen["o"].cache == Path(".cache/renders")

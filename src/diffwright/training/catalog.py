@@ -52,7 +52,7 @@ def train(
     home = import_module(module)
     made = build(_merged(sheet.options, options), getattr(home, options_class), f"options of recipe {name}")
     torch.manual_seed(chosen.seed)  # the task draws its first weights
-    return run(getattr(home, task)(made), chosen, progress)
+    return run(getattr(home, task)(made), chosen, progress, made)
 
 
 @dataclass(frozen=True, kw_only=True)

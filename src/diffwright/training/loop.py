@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from diffwright.training.batches import batches, pinned
 from diffwright.training.ema import Average, named_tensors
 from diffwright.training.interrupts import Stop, watched
 from diffwright.training.journal import Log, Means
+from diffwright.training.origin import origin
 from diffwright.training.schedule import Decay, decide, expected_end, learning_rate
 from diffwright.training.settings import Settings
 from diffwright.training.store import Store
@@ -35,7 +37,9 @@ __all__ = ["Settings", "Task", "run"]
 _AGREE_EVERY = 8
 
 
-def run(task: Task, settings: Settings, progress: Progress | None = None) -> dict[str, Any]:
+def run(
+    task: Task, settings: Settings, progress: Progress | None = None, options: Any = None
+) -> dict[str, Any]:
     """Train a task, or go on from the newest checkpoint in `settings.out`.
 
     At the end the averaged weights are evaluated and exported to `out/model`; `out/result.json` holds what is
@@ -46,25 +50,30 @@ def run(task: Task, settings: Settings, progress: Progress | None = None) -> dic
         settings: budget, batch, optimizer and intervals.
         progress: called as (what, samples, expected samples); returning True, or raising Cancelled,
             stops the run after a checkpoint.
+        options: what the task was built from, a dataclass; a resume must find it unchanged.
 
     Returns:
         `samples`, `minutes` and the figures of the last evaluation.
 
     Raises:
-        ConfigError: the checkpoint in `out` belongs to other settings or another task.
+        ConfigError: the checkpoint in `out` belongs to another task, other settings, options or data, or other
+            frozen networks.
         InputError: `out/model` holds files that no run wrote.
         Cancelled: stopped by SIGTERM, SIGINT or the callback, with a checkpoint written.
         JobFailed: the loss is no longer finite, or a checkpoint cannot be written.
     """
     with _threads(settings.threads), watched() as stop:
-        return _Run(task, settings, progress, stop).train()
+        return _Run(task, settings, progress, stop, options).train()
 
 
 class _Run:
     """State of one training: weights, average, optimizer and how far it is."""
 
-    def __init__(self, task: Task, settings: Settings, progress: Progress | None, stop: Stop) -> None:
+    def __init__(
+        self, task: Task, settings: Settings, progress: Progress | None, stop: Stop, options: Any
+    ) -> None:
         self.task, self.settings, self.progress, self.stop = task, settings, progress, stop
+        self.origin = origin(task, options)
         waits = InitProcessGroupKwargs(timeout=timedelta(hours=6))
         self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[waits])
         self.device, self.world = self.accelerator.device, self.accelerator.num_processes
@@ -102,6 +111,7 @@ class _Run:
             return
         state = checkpoint.state
         _require_same(self._course(), state["course"])
+        self._require_origin(state)
         _fill(self.tensors, checkpoint.tensors["model"])
         _fill(self.average.tensors, checkpoint.tensors["ema"])
         optimizers.restore(
@@ -110,6 +120,16 @@ class _Run:
         self.step, self.seconds, self.saved_step = checkpoint.step, state["seconds"], checkpoint.step
         self.decay = Decay(**state["decay"]) if state["decay"] else None
         self._adopt_budget(state["budget"])
+
+    def _require_origin(self, state: dict[str, Any]) -> None:
+        if "origin" in state:
+            _require_same(self.origin, state["origin"])
+        else:
+            warnings.warn(
+                "the checkpoint does not say from which options, data and frozen networks it comes, so these "
+                "are not compared",
+                stacklevel=2,
+            )
 
     def _adopt_budget(self, saved: dict[str, Any]) -> None:
         if self.decay is None or saved == self.settings.budget():
@@ -265,6 +285,7 @@ class _Run:
             groups = {"model": self.tensors, "ema": self.average.tensors, "optimizer": tensors}
             state = {
                 "course": self._course(),
+                "origin": self.origin,
                 "budget": self.settings.budget(),
                 "samples": self.samples,
                 "seconds": self.seconds,
@@ -340,9 +361,13 @@ def _fill(live: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
 
 
 def _require_same(ours: dict[str, Any], saved: dict[str, Any]) -> None:
-    changed = [f"{k}={saved.get(k)!r} became {ours.get(k)!r}" for k in ours if ours.get(k) != saved.get(k)]
+    changed = [
+        f"{k}={saved.get(k)!r} became {ours.get(k)!r}"
+        for k in sorted(ours.keys() | saved.keys())
+        if ours.get(k) != saved.get(k)
+    ]
     if changed:
         raise ConfigError(
-            f"the checkpoint was trained with other settings: {', '.join(changed)}; give them as they were "
-            "or train into another folder"
+            f"the checkpoint was trained with something else: {', '.join(changed)}; give what it had or train "
+            "into another folder"
         )

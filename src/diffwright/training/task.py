@@ -12,7 +12,8 @@ from torch import Tensor, nn
 class Task(Protocol):
     """One recipe: its modules, data, loss, evaluation and export.
 
-    Frozen helper networks live inside the task, which moves them to `generator.device` itself.
+    Frozen helper networks live inside the task, which moves them to `generator.device` itself. They, the renders and
+    the tokenizer are attributes of it: a resume is refused when they are not those that the run began with.
     """
 
     name: str

@@ -4,6 +4,7 @@ A shard is ``NNNNN.npy``, uint8 (1000, size, size, 3), and ``NNNNN.jsonl``, one 
 written first, so a shard with pictures is complete. A shard depends on its number and on the settings alone.
 """
 
+import hashlib
 import io
 import json
 import multiprocessing
@@ -140,6 +141,14 @@ class Cache(Sequence[tuple[np.ndarray, Scene]]):
     def gather(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Pictures of several numbers, uint8 (B, H, W, 3)."""
         return np.stack([self.image(int(i)) for i in indices])
+
+    def fingerprint(self) -> str:
+        """Hash all scenes and every hundredth picture, so that another or a grown cache has another name."""
+        digest = hashlib.sha256("\n".join(self.lines).encode())
+        for index in range(0, len(self), 100):
+            picture = self.image(index)
+            digest.update(f"{picture.shape}".encode() + picture.tobytes())
+        return digest.hexdigest()
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, Scene]:  # type: ignore[override]
         if not -len(self) <= index < len(self):

@@ -57,19 +57,20 @@ class JudgeTask:
     def __init__(self, options: JudgeOptions) -> None:
         from diffusers import AutoencoderKL
 
-        renders = Renders(options.cache)
-        plain = [(n, scene) for n, scene in enumerate(renders.cache.scenes()) if scene.relation is None]
-        self.images = renders.cache.gather([n for n, _ in plain])
+        self.renders = Renders(options.cache)
+        scenes = enumerate(self.renders.cache.scenes())
+        plain = [(n, scene) for n, scene in scenes if scene.relation is None]
+        self.images = self.renders.cache.gather([n for n, _ in plain])
         self.targets = targets([scene for _, scene in plain])
-        vae: Any = AutoencoderKL.from_pretrained(
+        self.vae: Any = AutoencoderKL.from_pretrained(
             part_of(options.vae, "vae"), torch_dtype=torch.float32
         ).eval()
         count = min(options.round_trips, len(plain))
         with torch.autocast("cpu", torch.bfloat16):
-            self.seen_through = to_u8(round_trip(vae, as_tensor(self.images[:count])))
+            self.seen_through = to_u8(round_trip(self.vae, as_tensor(self.images[:count])))
         fixed = [s for s in sample(seeds("development", options.fixed, start=1000)) if s.relation is None]
         self.fixed, self.fixed_targets = render(fixed).image, targets(fixed)
-        self.fixed_through = round_trip(vae, self.fixed)
+        self.fixed_through = round_trip(self.vae, self.fixed)
         self.judge = Judge.from_pretrained(str(options.init)) if options.init else Judge(JUDGED)
 
     def modules(self) -> dict[str, nn.Module]:
