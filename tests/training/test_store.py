@@ -33,11 +33,7 @@ def assert_is(checkpoint, step):
 def test_newest_comes_back_and_two_are_kept(tmp_path):
     store = filled(tmp_path / "c", 1, 2, 30, 4)
     assert_is(store.load(), 30)
-    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == [
-        "LATEST",
-        "step_000000004",
-        "step_000000030",
-    ]
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["step_000000004", "step_000000030"]
 
 
 def test_nothing_there_is_none(tmp_path):

@@ -23,7 +23,6 @@ from diffwright.core.errors import JobFailed, WeightsCorrupt
 
 _MANIFEST = "manifest.json"
 _STATE = "state.json"
-_LATEST = "LATEST"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,6 @@ class Store:
             with atomic.directory(final) as folder:
                 for name, data in files.items():
                     (folder / name).write_bytes(data)
-            atomic.write_text(self.root / _LATEST, f"{final.name}\n")
             self._prune()
         except OSError as error:
             raise JobFailed(
