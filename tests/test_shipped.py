@@ -51,7 +51,8 @@ def test_each_model_has_a_card():
         (
             "t2i",
             ("kind_accuracy color_accuracy style_accuracy viewpoint_accuracy count_accuracy pose_accuracy "
-             "judge_accuracy_min judge_vae_accuracy_min vae_psnr seconds_per_image"),
+             "judge_accuracy_min judge_vae_accuracy_min judge_accuracy_min_core judge_vae_accuracy_min_core "
+             "vae_psnr seconds_per_image"),
         ),
         (
             "concepts",

@@ -1,14 +1,17 @@
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
 from diffwright.bench import t2i
-from diffwright.bench.t2i import linear_code, macro, share_right
+from diffwright.bench.t2i import linear_code
 from diffwright.core.errors import InputError
 from diffwright.core.images import save_png
-from diffwright.world.captions import from_values
+from diffwright.metrics import judge as metrics
+from diffwright.world.captions import labels
+from diffwright.world.scene import Scene, Thing
 
 
 def test_the_linear_code_keeps_eight_numbers_a_patch_exactly_where_that_is_enough():
@@ -18,15 +21,54 @@ def test_the_linear_code_keeps_eight_numbers_a_patch_exactly_where_that_is_enoug
     assert (linear_code(noise, noise) - noise).abs().mean() > 0.1
 
 
-def test_each_stated_value_weighs_equally():
-    prompts = [from_values(kind="mug")] * 3 + [from_values(kind="duck")]
-    answers = [{"kind": "mug"}] * 3 + [{"kind": "mug"}]
-    assert share_right("kind", prompts, answers) == 0.5
+class Judge:
+    """Knows every picture by its first pixel, but takes each pose for standing and every red for blue."""
+
+    attributes: ClassVar = {
+        "color": ("red", "blue"),
+        "style": ("photo", "night"),
+        "pose": ("standing", "lying"),
+    }
+
+    def __init__(self, scenes):
+        self.known = [{name: labels(scene)[name] for name in self.attributes} for scene in scenes]
+
+    def answers(self, images):
+        told = [self.known[int(image[0, 0, 0])] for image in images]
+        return [{**t, "pose": "standing", "color": t["color"].replace("red", "blue")} for t in told]
 
 
-def test_each_true_value_weighs_equally():
-    truth = [{"color": "red"}] * 9 + [{"color": "blue"}]
-    assert macro("color", [{"color": "red"}] * 10, truth) == 0.5
+@pytest.fixture
+def judged():
+    made = [("red", "photo", "lying"), ("blue", "photo", "standing"), ("blue", "night", "lying")]
+    scenes = [
+        Scene(things=(Thing(kind="mug", color=color, pose=pose),), style=style) for color, style, pose in made
+    ]
+    pictures = torch.arange(3.0).view(-1, 1, 1, 1).expand(-1, 3, 4, 4) / 127.5 - 1
+    return Judge(scenes), scenes, pictures
+
+
+def test_the_judge_is_measured_on_both_vocabularies(judged, monkeypatch):
+    monkeypatch.setattr(t2i, "round_trip", lambda _, images: images)
+    full, core = t2i._judged(None, *judged), t2i._judged_core(None, *judged)
+    assert [full[f"judge_{name}"].value for name in Judge.attributes] == [0.5, 1, 0.5]
+    assert full["judge_accuracy_min"].value == full["judge_vae_accuracy_min"].value == 0.5
+    assert full["judge_accuracy_min"].note == "the lowest is color; 3 test renders, full vocabulary"
+    assert full["judge_accuracy_min_a_style"].value == 0
+    assert full["judge_accuracy_min_a_style"].note.startswith("the lowest is night")
+    assert set(core) == {"judge_accuracy_min_core", "judge_vae_accuracy_min_core"}
+    assert core["judge_accuracy_min_core"].value == 0.5
+    assert "core vocabulary: color 0.5, style 1, pose 0.5" in core["judge_accuracy_min_core"].note
+
+
+def test_guesses_on_noise_and_blanks_are_figures_of_each_attribute():
+    torch.manual_seed(0)
+    judge = metrics.Judge({"color": ("red", "blue"), "count": (1, 2, 3)}, size=16, widths=(8, 8, 8)).eval()
+    figures = t2i._guessed(judge)
+    names = {f"judge_confidence_{sort}_{name}" for sort in ("noise", "blank") for name in judge.attributes}
+    assert set(figures) == names
+    assert all(1 / len(judge.attributes[key.split("_")[-1]]) <= f.value <= 1 for key, f in figures.items())
+    assert figures["judge_confidence_blank_count"].note.startswith("mean, chance 0.33; answers ")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "notes.txt", "empty"])

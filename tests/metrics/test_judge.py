@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from diffwright.core.errors import ConfigError, InputError
-from diffwright.metrics.judge import Judge
+from diffwright.metrics.judge import Guess, Judge, guesses
 
 VALUES = {"color": ("red", "green", "blue"), "count": (1, 2, 3)}
 
@@ -84,3 +84,25 @@ def test_pictures_of_another_form_are_refused(judge, picture):
 def test_an_attribute_needs_two_values():
     with pytest.raises(ConfigError, match="two values"):
         Judge({"color": ("red",)})
+
+
+def test_guesses_on_noise_and_blanks_are_told_for_each_attribute(judge):
+    for head in judge.heads.values():
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+    head.bias.data[1] = 2.0  # of count: 2
+    sure = float(torch.tensor([0.0, 2.0, 0.0]).softmax(0)[1])
+    for sort in guesses(judge, 8).values():
+        assert sort["count"] == Guess(2, 1.0, pytest.approx(sure))
+        assert sort["color"].confidence == pytest.approx(1 / 3)
+
+
+def test_blanks_run_from_black_to_white_and_noise_is_the_same_each_time(judge, monkeypatch):
+    seen = []
+    real = judge.probabilities
+    monkeypatch.setattr(judge, "probabilities", lambda images: seen.append(images) or real(images))
+    assert guesses(judge, 5) == guesses(judge, 5)
+    noise, blank, again, _ = seen
+    assert torch.equal(noise, again)
+    assert blank[:, 0, 0, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert (blank == blank[:, :1, :1, :1]).all()

@@ -92,6 +92,9 @@ def test_the_judge_learns_from_renders_and_their_round_trips(folder, cache, vae)
     model = run("judge", folder, cache=cache, vae=vae, round_trips=4, fixed=6)
     judge = Judge.from_pretrained(str(model))
     assert "material" not in judge.attributes
+    figures = json.loads((folder / "judge" / "result.json").read_text())
+    for name in judge.attributes:
+        assert {name, f"vae_{name}", f"noise_confidence_{name}", f"blank_confidence_{name}"} <= set(figures)
     assert len(judge.answers(Renders(cache).cache.gather([0, 1]))) == 2
 
 

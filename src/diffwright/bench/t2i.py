@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffwright.bench.harness import Figure
+from diffwright.bench.harness import Figure, number
 from diffwright.core.errors import InputError
 from diffwright.core.images import load_image, to_u8
 from diffwright.core.progress import Progress, report
 from diffwright.diffusion.autoencoder import round_trip
-from diffwright.metrics.judge import Judge
+from diffwright.metrics.accuracy import macro_accuracy
+from diffwright.metrics.judge import Judge, guesses
 from diffwright.metrics.pictures import psnr
-from diffwright.world.captions import Caption, labels
+from diffwright.world.captions import labels
 from diffwright.world.exam import test_prompts, values
 from diffwright.world.render import render
 from diffwright.world.sample import sample
@@ -35,7 +36,8 @@ def run(
     """Measure the shipped text-to-image model.
 
     Args:
-        quick: 24 prompts and some 35 renders instead of 500 and 1,500.
+        quick: 24 prompts and some 40 renders of each vocabulary instead of 500 prompts, 1,500 renders of the full
+            and 1,000 of the core vocabulary.
         progress: Is told the steps done; may cancel.
         photos: Folder of natural photographs for ``photo_vae_psnr``; left out without it.
 
@@ -57,6 +59,9 @@ def run(
     scenes = sample(seeds("test", 48 if quick else 1900))
     pictures = render(scenes).image
     figures |= _judged(pipe.vae, judge, scenes, pictures)
+    known = sample(seeds("test", 48 if quick else 1200, start=5000), core=True)
+    figures |= _judged_core(pipe.vae, judge, known, render(known).image)
+    figures |= _guessed(judge)
     figures |= _coded(pipe.vae, pictures[:256], 64 if quick else 1000)
     if files is not None:
         figures["photo_vae_psnr"] = _photo_psnr(pipe.vae, files, 8 if quick else 100)
@@ -83,60 +88,67 @@ def _painted(pipe: Any, judge: Judge, core: bool, count: int, progress: Progress
     figures = {}
     for name in GATED:
         asked = [i for i, p in enumerate(prompts) if name in p.stated]
-        right = share_right(name, [prompts[i] for i in asked], [answers[i] for i in asked])
+        right = macro_accuracy([answers[i][name] for i in asked], [prompts[i].stated[name] for i in asked])
         label = f"{name}_accuracy" if core else f"{name}_accuracy_full"
         chance = 1 / len(values(name, core))
         figures[label] = Figure(right, "", "higher", f"{len(asked)} prompts, chance {chance:.2f}, bfloat16")
     return figures
 
 
-def share_right(name: str, prompts: list[Caption], answers: list[dict[str, Any]]) -> float:
-    """Share of pictures whose judged value is the stated one, each stated value weighing equally."""
-    hits: dict[str, list[bool]] = {}
-    for prompt, answer in zip(prompts, answers, strict=True):
-        hits.setdefault(prompt.stated[name], []).append(answer[name] == prompt.stated[name])
-    return float(np.mean([np.mean(h) for h in hits.values()]))
-
-
 def _judged(vae: Any, judge: Judge, scenes: list[Scene], pictures: Tensor) -> dict[str, Figure]:
-    alone = [i for i, scene in enumerate(scenes) if scene.relation is None]
-    truth = [labels(scenes[i]) for i in alone]
+    alone, truth = _alone(scenes)
+    styles = sorted({t["style"] for t in truth})
     figures = {}
     for prefix, images in (("judge", pictures[alone]), ("judge_vae", round_trip(vae, pictures[alone]))):
         answers = judge.answers(to_u8(images))
-        scores = {name: macro(name, answers, truth) for name in judge.attributes}
+        scores = _scores(answers, truth)
         for name, score in scores.items():
             figures[f"{prefix}_{name}"] = Figure(score, "", "higher", f"{len(alone)} test renders")
-        worst = min(scores, key=scores.__getitem__)
-        figures[f"{prefix}_accuracy_min"] = Figure(scores[worst], "", "higher", f"the lowest is {worst}")
-        by_style = {
-            style: min(
-                macro(name, [a for a, t in zip(answers, truth, strict=True) if t["style"] == style],
-                      [t for t in truth if t["style"] == style]) for name in judge.attributes if name != "style"
-            )
-            for style in sorted({t["style"] for t in truth})
-        }  # fmt: skip
-        style = min(by_style, key=by_style.__getitem__)
-        figures[f"{prefix}_accuracy_min_a_style"] = Figure(
-            by_style[style], "", "higher", f"the lowest is {style}"
-        )
-    rng = torch.Generator().manual_seed(0)
-    strange = {"noise": torch.rand(64, 3, 64, 64, generator=rng) * 2 - 1,
-               "blank": torch.linspace(-1, 1, 64).view(-1, 1, 1, 1).expand(-1, 3, 64, 64)}  # fmt: skip
-    for name, images in strange.items():
-        sure = judge.probabilities(images)["kind"].amax(1).mean()
-        figures[f"judge_confidence_{name}"] = Figure(
-            float(sure), "", "lower", "mean highest probability of kind"
+        figures[f"{prefix}_accuracy_min"] = _lowest(scores, f"{len(alone)} test renders, full vocabulary")
+        by_style = {}
+        for style in styles:
+            own = [i for i, t in enumerate(truth) if t["style"] == style]
+            of_style = _scores([answers[i] for i in own], [truth[i] for i in own])
+            by_style[style] = min(score for name, score in of_style.items() if name != "style")
+        figures[f"{prefix}_accuracy_min_a_style"] = _lowest(by_style, f"{len(alone)} test renders")
+    return figures
+
+
+def _judged_core(vae: Any, judge: Judge, scenes: list[Scene], pictures: Tensor) -> dict[str, Figure]:
+    alone, truth = _alone(scenes)
+    figures = {}
+    for prefix, images in (("judge", pictures[alone]), ("judge_vae", round_trip(vae, pictures[alone]))):
+        scores = _scores(judge.answers(to_u8(images)), truth)
+        each = ", ".join(f"{name} {number(score)}" for name, score in scores.items())
+        figures[f"{prefix}_accuracy_min_core"] = _lowest(
+            scores, f"{len(alone)} test renders, core vocabulary: {each}"
         )
     return figures
 
 
-def macro(name: str, answers: list[dict[str, Any]], truth: list[dict[str, str]]) -> float:
-    """Accuracy of an attribute averaged over the values that occur."""
-    hits: dict[str, list[bool]] = {}
-    for answer, true in zip(answers, truth, strict=True):
-        hits.setdefault(true[name], []).append(answer[name] == true[name])
-    return float(np.mean([np.mean(h) for h in hits.values()]))
+def _alone(scenes: list[Scene]) -> tuple[list[int], list[dict[str, str]]]:
+    """Numbers and labels of the scenes without a relation, which show one kind of thing."""
+    alone = [i for i, scene in enumerate(scenes) if scene.relation is None]
+    return alone, [labels(scenes[i]) for i in alone]
+
+
+def _scores(answers: list[dict[str, Any]], truth: list[dict[str, str]]) -> dict[str, float]:
+    return {name: macro_accuracy([a[name] for a in answers], [t[name] for t in truth]) for name in answers[0]}
+
+
+def _lowest(scores: dict[str, float], of: str) -> Figure:
+    worst = min(scores, key=scores.__getitem__)
+    return Figure(scores[worst], "", "higher", f"the lowest is {worst}; {of}")
+
+
+def _guessed(judge: Judge) -> dict[str, Figure]:
+    figures = {}
+    for sort, guessed in guesses(judge).items():
+        for name, guess in guessed.items():
+            chance = 1 / len(judge.attributes[name])
+            note = f"mean, chance {chance:.2f}; answers {guess.value} to {guess.share:.0%} of 64"
+            figures[f"judge_confidence_{sort}_{name}"] = Figure(guess.confidence, "", "lower", note)
+    return figures
 
 
 def _coded(vae: Any, pictures: Tensor, fitted: int) -> dict[str, Figure]:

@@ -1,6 +1,7 @@
 """The judge: reads the attributes of a picture of the rendered world, so that samples can be scored."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -174,3 +175,44 @@ class Judge(nn.Module):
         from diffwright.weights.module import save_module
 
         save_module(Path(directory), self, self.config, card)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a judge says of an attribute where there is nothing to see.
+
+    Attributes:
+        value: Its commonest answer.
+        share: Of the pictures that get this answer.
+        confidence: Mean probability of the likeliest value.
+    """
+
+    value: Any
+    share: float
+    confidence: float
+
+
+def guesses(judge: Judge, count: int = 64) -> dict[str, dict[str, Guess]]:
+    """Ask a judge about pictures that show nothing.
+
+    Args:
+        judge: The judge.
+        count: Pictures of each sort.
+
+    Returns:
+        ``noise`` (uniform, each pixel by itself) and ``blank`` (one gray each, from black to white), for each
+        the guesses by attribute.
+    """
+    shape = (count, 3, judge.size, judge.size)
+    pictures = {
+        "noise": torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1,
+        "blank": torch.linspace(-1, 1, count).view(-1, 1, 1, 1).expand(shape),
+    }
+    found: dict[str, dict[str, Guess]] = {}
+    for sort, images in pictures.items():
+        found[sort] = {}
+        for name, chances in judge.probabilities(images).items():
+            best = chances.argmax(1).bincount(minlength=chances.shape[1])
+            value, share = judge.attributes[name][int(best.argmax())], float(best.max() / count)
+            found[sort][name] = Guess(value, share, float(chances.amax(1).mean()))
+    return found

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from diffwright.core.images import to_u8
 from diffwright.diffusion.autoencoder import round_trip
-from diffwright.metrics.judge import Judge
+from diffwright.metrics.accuracy import macro_accuracy
+from diffwright.metrics.judge import Judge, guesses
 from diffwright.training.corpus import Renders, as_tensor
 from diffwright.training.starts import part_of
 from diffwright.world.captions import labels
@@ -110,14 +111,19 @@ class JudgeTask:
         return torch.stack(list(parts.values())).sum(), {name: part.detach() for name, part in parts.items()}
 
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
-        """Macro-averaged accuracies on unseen renders, as they are and after the autoencoder."""
+        """Macro-averaged accuracies on unseen renders, as they are and after the autoencoder.
+
+        Beside them the mean confidences on noise and on blank pictures, which nothing in training makes small.
+        """
         judge: Any = modules["judge"]
         figures = {}
         for prefix, images in (("", self.fixed), ("vae_", self.fixed_through)):
             chances = [judge.probabilities(part) for part in images.split(128)]
             for i, name in enumerate(JUDGED):
                 guess = torch.cat([c[name] for c in chances]).argmax(1)
-                figures[f"{prefix}{name}"] = macro_accuracy(guess, self.fixed_targets[:, i])
+                figures[f"{prefix}{name}"] = macro_accuracy(guess.tolist(), self.fixed_targets[:, i].tolist())
+        for sort, guessed in guesses(judge).items():
+            figures |= {f"{sort}_confidence_{name}": guess.confidence for name, guess in guessed.items()}
         return figures
 
     def export(self, modules: dict[str, nn.Module], directory: Path) -> None:
@@ -129,9 +135,3 @@ def targets(scenes: list[Scene]) -> Tensor:
     """Number of each judged attribute's value, (B, attributes) int64."""
     rows = [[JUDGED[name].index(labels(scene)[name]) for name in JUDGED] for scene in scenes]
     return torch.tensor(rows)
-
-
-def macro_accuracy(guess: Tensor, target: Tensor) -> float:
-    """Accuracy averaged over the values that occur, each with equal weight."""
-    hits = [(guess[target == v] == v).float().mean() for v in target.unique()]
-    return float(torch.stack(hits).mean())
