@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from diffwright.cli import main as cli
 from diffwright.diffusion.backbones import table
@@ -34,6 +35,16 @@ def test_commands_in_the_documents_parse(page, command):
     verb = " ".join(words[:2]) if " ".join(words[:2]) in cli.VERBS else words[0]
     assert verb in cli.VERBS
     cli.parse(verb, words[len(verb.split()) :])
+
+
+@pytest.mark.parametrize("name", ["vae", "clip", "judge", "t2i"])
+def test_the_training_guide_gives_the_minutes_of_the_recipe(name):
+    sheet = (ROOT / "src" / "diffwright" / "training" / "recipes" / f"{name}.yaml").read_text("utf-8")
+    minutes = yaml.safe_load(sheet)["settings"]["minutes"]
+    assert f"# diffwright train {name} --minutes {minutes}\n" in sheet
+    guide = (ROOT / "docs" / "training.md").read_text("utf-8")
+    told = re.findall(rf"^diffwright train {name} +# (\d+) minutes", guide, re.M)
+    assert told == [str(minutes)], f"docs/training.md should give {minutes} minutes for {name}"
 
 
 def test_the_guide_shows_the_table_that_decides():
