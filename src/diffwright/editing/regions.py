@@ -1,0 +1,153 @@
+"""Operations on the model's grids: where gradients act, which cells correspond, what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diffwright.core.geometry import Point
+from diffwright.editing.energies import WEIGHTS, Region
+from diffwright.editing.frame import Frame
+from diffwright.editing.operations import Placement
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All operations of one pass, on the grids of one frame.
+
+    Attributes:
+        regions: the operations on the tap grid.
+        share: m_share, cells that must stay.
+        edited: M, latents where the edit energy acts; elsewhere the content energy does.
+        loose: latents where noise may be added.
+        free: the same with a margin; where the rest is held, only these change.
+        vacated: latents that an object left and none took.
+        kept: latents whose self-attention states of the picture may be shown.
+        moves: for each operation the latents that take content, and its places in the guide.
+
+    Shapes (h, w = latents, g, k = tap grid):
+        share: bool (g, k); edited, loose, free, vacated, kept: bool (h, w)
+    """
+
+    regions: tuple[Region, ...]
+    share: Tensor
+    edited: Tensor
+    loose: Tensor
+    free: Tensor
+    vacated: Tensor
+    kept: Tensor
+    moves: tuple[tuple[Tensor, Tensor], ...]
+
+    def to(self, device: torch.device) -> Plan:
+        """The same on another device."""
+        return Plan(
+            tuple(_region_to(r, device) for r in self.regions),
+            *(
+                t.to(device)
+                for t in (self.share, self.edited, self.loose, self.free, self.vacated, self.kept)
+            ),
+            tuple((to.to(device), at.to(device)) for to, at in self.moves),
+        )
+
+
+def plan(placements: Sequence[Placement], frame: Frame, guides: Sequence[Frame], margin: int = 0) -> Plan:
+    """Bring operations to the grids of a frame.
+
+    Args:
+        placements: the operations on the picture.
+        frame: what the model sees of the picture.
+        guides: by operation the frame of its guide; ``frame`` itself where the picture guides itself.
+        margin: latents around the edited ones that belong to ``free``.
+    """
+    cells, latent = frame.cells, frame.latent
+    touched = torch.zeros(cells, dtype=torch.bool)
+    edited, loose, vacated = (torch.zeros(latent, dtype=torch.bool) for _ in range(3))
+    kept = torch.ones(latent, dtype=torch.bool)
+    regions, moves, number = [], [], 0
+    for p, theirs in zip(placements, guides, strict=True):
+        number += p.guide is not None
+        regions.append(_region(p, frame, theirs, number if p.guide is not None else 0))
+        touched |= frame.touched(p.zone, cells)
+        target = p.destination if p.destination.any() else p.source
+        if p.task != "remove":
+            edited |= frame.touched(p.destination, latent)
+        loose |= frame.touched(p.zone, latent)
+        vacated |= frame.touched(p.source & ~p.destination, latent)
+        if p.task in ("replace", "paste", "remove"):
+            kept &= ~frame.covered(target, latent)
+        moves.append(_move(p, frame, theirs))
+    vacated &= ~edited
+    free = F.max_pool2d(loose[None].float(), 2 * margin + 1, 1, margin)[0] > 0
+    return Plan(tuple(regions), ~touched, edited, loose, free, vacated, kept, tuple(moves))
+
+
+def _region(p: Placement, frame: Frame, theirs: Frame, guide: int) -> Region:
+    cells = frame.cells
+    nothing = torch.zeros(cells, dtype=torch.bool)
+    if p.task == "drag":
+        gen, places, vacated = _handle_patches(p.handles, frame)
+    elif p.task == "remove":
+        gen, places, vacated = (), (), frame.covered(p.source, cells)
+    else:
+        to = frame.covered(p.destination, cells)
+        places = (theirs.normalized(p.inverse(frame.centers(cells)[to.numpy()])),)
+        gen = (to,)
+        left = p.source & ~p.destination
+        vacated = frame.covered(left, cells) & ~to if left.any() else nothing
+    gud = theirs.covered(p.guide_mask, theirs.cells)
+    return Region(p.task, guide, gen, places, gud, vacated, weights=WEIGHTS[p.task])
+
+
+def _handle_patches(
+    handles: Sequence[tuple[Point, Point]], frame: Frame
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+    """3 x 3 cells around every end, their places around the start, and the start cells that no end covers."""
+    centers = frame.centers(frame.cells)
+    gen, places = [], []
+    left = torch.zeros(frame.cells, dtype=torch.bool)
+    for start, end in handles:
+        at_end = _patch(end, frame, frame.cells)
+        gen.append(at_end)
+        places.append(frame.normalized(np.array(start) + centers[at_end.numpy()] - np.array(end)))
+        left |= _patch(start, frame, frame.cells)
+    for patch in gen:
+        left &= ~patch
+    return tuple(gen), tuple(places), left
+
+
+def _patch(point: Point, frame: Frame, grid: tuple[int, int]) -> Tensor:
+    """The 3 x 3 cells of a grid around a point, bool (h, w)."""
+    corner = np.array([frame.box[0], frame.box[1]]) - 0.5
+    x, y = ((np.array(point) - corner) * [grid[1], grid[0]] / [frame.pixels[1], frame.pixels[0]]).astype(int)
+    mask = torch.zeros(grid, dtype=torch.bool)
+    y, x = min(max(y, 0), grid[0] - 1), min(max(x, 0), grid[1] - 1)
+    mask[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
+    return mask
+
+
+def _move(p: Placement, frame: Frame, theirs: Frame) -> tuple[Tensor, Tensor]:
+    """Latents that take content, and its places in the guide; none for what has no content to take."""
+    to = torch.zeros(frame.latent, dtype=torch.bool)
+    if p.task == "drag":
+        for _, end in p.handles:
+            to |= _patch(end, frame, frame.latent)
+    elif p.task in ("move", "resize", "paste"):
+        to = frame.covered(p.destination, frame.latent)
+    return to, theirs.normalized(p.inverse(frame.centers(frame.latent)[to.numpy()]))
+
+
+def _region_to(r: Region, device: torch.device) -> Region:
+    return Region(
+        r.task,
+        r.guide,
+        tuple(m.to(device) for m in r.gen),
+        tuple(at.to(device) for at in r.places),
+        r.gud.to(device),
+        r.vacated.to(device),
+        weights=r.weights,
+    )
