@@ -15,6 +15,14 @@ RECIPES = {
     "judge": ("diffwright.training.recipes.judge", "JudgeTask", "JudgeOptions"),
     "clip": ("diffwright.training.recipes.clip", "ClipTask", "ClipOptions"),
     "t2i": ("diffwright.training.recipes.t2i", "TextToImageTask", "TextToImageOptions"),
+    "image-prompt": ("diffwright.training.recipes.image_prompt", "ImagePromptTask", "ImagePromptOptions"),
+    "match-features": (
+        "diffwright.training.recipes.match_features",
+        "MatchFeaturesTask",
+        "MatchFeaturesOptions",
+    ),
+    "match-stage1": ("diffwright.training.recipes.match_stage1", "MatchStage1Task", "MatchStage1Options"),
+    "match-stage2": ("diffwright.training.recipes.match_stage2", "MatchStage2Task", "MatchStage2Options"),
 }
 
 _BUDGET = ("minutes", "samples")
@@ -44,7 +52,7 @@ def train(
 
     one_of("recipe", name, RECIPES)
     module, task, options_class = RECIPES[name]
-    sheet = load_recipe(Path(__file__).parent / "recipes" / f"{name}.yaml", _Sheet)
+    sheet = load_recipe(Path(__file__).parent / "recipes" / f"{name.replace('-', '_')}.yaml", _Sheet)
     base = sheet.settings
     if any(settings.get(k) is not None for k in _BUDGET):
         base = {k: v for k, v in base.items() if k not in _BUDGET}
