@@ -13,7 +13,10 @@ from diffwright.concepts.report import (
     preview_prompts,
     strip,
 )
+from diffwright.concepts.rewrite import Rewrite
+from diffwright.concepts.wordings import PARAPHRASES
 from diffwright.core.errors import InputError
+from diffwright.diffusion.prompts import encode
 from tests.support.tiny import pipeline
 
 
@@ -61,10 +64,31 @@ def test_encodings_move_to_the_target_and_back(pipe, edit):
     assert (moved.paraphrases, moved.neighbours) == (0.0, 0.0)
 
 
+def test_moves_of_other_kinds_are_measured_against_what_they_should_read_like(pipe):
+    asked = [Rewrite.erase("mug"), Rewrite.debias("cat", ["dog", "car"])]
+    still = ConceptEdit([], asked)
+    assert {name: moved.paraphrases for name, moved in encoding_moves(pipe, still).items()} == {
+        "mug -> nothing": 0.0,
+        "cat -> dog | car": 0.0,
+    }
+    assert list(encoding_moves(pipe, still, most=1)) == ["mug -> nothing"]
+    edit = edit_concepts(pipe, asked, lam=1e-3)
+    prompts = [[text.replace("{}", word) for text in PARAPHRASES] for word in ("cat", "dog", "car")]
+    cat, dog, car = (encode(pipe, each).flatten(1) for each in prompts)
+    with edit.applied(pipe):
+        now = encode(pipe, prompts[0]).flatten(1)
+    goal = (dog + car) / 2
+    expected = 1 - ((now - goal).norm(dim=1) / (cat - goal).norm(dim=1)).mean()
+    assert encoding_moves(pipe, edit)["cat -> dog | car"].paraphrases == pytest.approx(
+        float(expected), abs=1e-5
+    )
+
+
 def test_words_of_two_attributes_cannot_be_judged():
-    assert change_of("pencil drawing", "photo") == Change("style", "pencil", "photo")
+    assert change_of(Rewrite.replace("pencil drawing", "photo")) == Change("style", "pencil", "photo")
+    assert change_of(Rewrite.erase("mug", "thing")) == Change("kind", "mug", "")
     with pytest.raises(InputError, match="values of one"):
-        change_of("mug", "red")
+        change_of(Rewrite.replace("mug", "red"))
 
 
 def test_the_judged_report_counts_its_cost(pipe, edit, judge):

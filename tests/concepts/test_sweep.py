@@ -15,10 +15,11 @@ def test_candidates_cover_every_layer_and_the_cross_attention(gallery):
     names = {name for choice in found for name in choice.site}
     assert {"te.0.attn.out", "te.2.mlp.out", "unet.*.attn2.*.v"} <= names
     assert all(choice.templates == default_choice("pocket").templates for choice in found)
+    assert len(candidates(gallery.pipe, brief=True)) < len(found) / 2
 
 
 def test_an_edit_that_hits_everything_recovers_and_drifts_more_than_one_that_does_nothing(gallery):
-    screen = Screen(gallery, CHANGES[0])
+    screen = Screen.of_change(gallery, CHANGES[0])
     templates = default_choice("pocket").templates
     strong = Choice(("te.0.mlp.out",), 1e-9, "last", "stream", templates)
     weak = Choice(("te.0.mlp.out",), 1e6, "last", "stream", templates)
@@ -33,7 +34,7 @@ def test_a_sweep_screens_all_and_paints_the_best(gallery):
     choices = candidates(gallery.pipe)[::17]
     told = []
     gallery.progress = lambda what, done, total: told.append(what)
-    rows = sweep(gallery, CHANGES, choices, finalists=1, plan=Plan("train", 1, 1, 1))
+    rows = sweep(gallery, CHANGES, choices, finalists=1, plan=Plan("train", 1, 1, 1)).rows
     assert len(rows) == len(choices)
     assert [row.judged is not None for row in rows] == [True] + [False] * (len(rows) - 1)
     screened = [row.score for row in rows[1:]]
@@ -47,7 +48,7 @@ def test_a_sweep_screens_all_and_paints_the_best(gallery):
 def test_sweeps_without_changes_or_on_two_encoders_are_refused(gallery):
     with pytest.raises(ConfigError):
         sweep(gallery, [])
-    with pytest.raises(UnsupportedBackbone):
+    with pytest.raises(UnsupportedBackbone, match="one text encoder"):
         sweep(Gallery(pipeline("sdxl"), None), CHANGES)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from diffwright.concepts.patch import ConceptEdit
 from diffwright.concepts.probes import CORE, Probe, probes, value_of, words_of
 from diffwright.core.errors import ConfigError
 from diffwright.core.progress import Progress
@@ -18,9 +18,22 @@ from diffwright.diffusion.sampling import generate
 from diffwright.metrics.judge import Judge
 
 
+class Edit(Protocol):
+    """What is judged: a ``ConceptEdit``, or any other change of weights that can be put on for a while."""
+
+    @property
+    def pairs(self) -> Sequence[tuple[str, str]]:
+        """Source and target of each concept, in words."""
+        ...
+
+    def applied(self, pipe: Any) -> AbstractContextManager[None]:
+        """Change the pipeline while the block runs."""
+        ...
+
+
 @dataclass(frozen=True)
 class Change:
-    """A value that becomes another one of the same attribute."""
+    """A value that becomes another one of the same attribute, or with an empty target anything else."""
 
     attribute: str
     source: str
@@ -30,6 +43,10 @@ class Change:
     def pair(self) -> tuple[str, str]:
         """The words of both, as ``edit_concepts`` takes them."""
         return words_of(self.attribute, self.source), words_of(self.attribute, self.target)
+
+    def done(self, value: str) -> bool:
+        """Say whether a picture of the source that is judged ``value`` shows the change."""
+        return value == self.target if self.target else value != self.source
 
 
 @dataclass(frozen=True)
@@ -81,7 +98,7 @@ class Gallery:
             self._known |= dict(zip(fresh, self._answers(list(fresh.values())), strict=True))
         return [str(self._known[probe.prompt, probe.seed][probe.attribute]) for probe in asked]
 
-    def after(self, edit: ConceptEdit, asked: Sequence[Probe]) -> list[str]:
+    def after(self, edit: Edit, asked: Sequence[Probe]) -> list[str]:
         """Say what the edited model's pictures show; the pipeline is as before when this returns."""
         with edit.applied(self.pipe):
             answers = self._answers(asked)
@@ -119,7 +136,7 @@ class Outcome:
     kept: dict[str, list[tuple[bool, bool]]]
 
 
-def try_change(gallery: Gallery, edit: ConceptEdit, change: Change, plan: Plan) -> Outcome:
+def try_change(gallery: Gallery, edit: Edit, change: Change, plan: Plan) -> Outcome:
     """Paint a change's prompts and unrelated ones with and without its edit.
 
     Args:
@@ -136,17 +153,17 @@ def try_change(gallery: Gallery, edit: ConceptEdit, change: Change, plan: Plan) 
         if group != "source":
             kept[group].append((first == probe.value, second == probe.value))
         elif first == change.source:
-            turned.append(second == change.target)
+            turned.append(change.done(second))
     return Outcome(change, turned, dict(kept))
 
 
-def _questions(edit: ConceptEdit, change: Change, plan: Plan, neighbour: str) -> list[tuple[str, Probe]]:
+def _questions(edit: Edit, change: Change, plan: Plan, neighbour: str) -> list[tuple[str, Probe]]:
     """Gather the probes of a change by group; what other pairs of the edit rewrite is no unrelated value."""
     rewritten = {value_of(source) for source, _ in edit.pairs}
     full = {"source": change.source, "target's own": change.target, "nearest neighbour": neighbour}
     asked = [("source", probe) for probe in probes(change.attribute, change.source, plan.seeds, plan.split)]
     for group in ("target's own", "nearest neighbour"):
-        if (change.attribute, full[group]) not in rewritten:
+        if full[group] and (change.attribute, full[group]) not in rewritten:
             own = probes(change.attribute, full[group], plan.near, plan.split)
             asked += [(group, probe) for probe in own]
     for attribute, values in CORE.items():
@@ -167,6 +184,22 @@ def nearest(pipe: Any, change: Change) -> str:
     rows = encode(pipe, prompts)[torch.arange(len(words)), torch.tensor(ends)].float()
     alike = torch.cosine_similarity(rows[:1], rows[1:])
     return values[int(alike.argmax())]
+
+
+def turned(gallery: Gallery, edit: Edit, change: Change, asked: Sequence[Probe]) -> list[bool]:
+    """Paint prompts of a change's source with and without its edit.
+
+    Args:
+        gallery: paints and judges.
+        edit: the edit of this change.
+        change: source and target.
+        asked: prompts that state the source.
+
+    Returns:
+        For each picture judged source before, whether it shows the change after.
+    """
+    was, now = gallery.before(asked), gallery.after(edit, asked)
+    return [change.done(second) for first, second in zip(was, now, strict=True) if first == change.source]
 
 
 @dataclass(frozen=True)
@@ -218,7 +251,7 @@ def _share(hits: Iterable[bool]) -> float:
 
 
 def try_all(
-    gallery: Gallery, changes: Sequence[Change], make: Callable[[Change], ConceptEdit], plan: Plan
+    gallery: Gallery, changes: Sequence[Change], make: Callable[[Change], Edit], plan: Plan
 ) -> Summary:
     """Try one edit for each change and pool what they do.
 

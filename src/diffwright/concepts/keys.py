@@ -7,16 +7,15 @@ one normalisation and one attention.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from diffwright.concepts.phrase import Phrase
 from diffwright.core.checks import one_of
-from diffwright.core.errors import InputError
+from diffwright.core.errors import ConfigError, InputError
 from diffwright.diffusion.hooks import input_of, taps
 from diffwright.diffusion.prompts import encode, first_eos, token_span, tokenize
 from diffwright.diffusion.sites import Site, find
@@ -24,38 +23,6 @@ from diffwright.diffusion.sites import Site, find
 TOKENS = ("last", "last+eos", "last+eos+pad")
 AIMS = ("output", "stream")
 CHUNK = 512
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """A prompt and where its concept stands.
-
-    Attributes:
-        prompt: the whole text.
-        start: index of the concept's first character.
-        stop: index after its last character.
-    """
-
-    prompt: str
-    start: int
-    stop: int
-
-    @classmethod
-    def of(cls, template: str, concept: str) -> Phrase:
-        """Put a concept into a template with one ``{}``; "a {}" becomes "an" before a vowel.
-
-        Raises:
-            InputError: the template has no ``{}`` or several, or the concept is empty.
-        """
-        before, *after = template.split("{}")
-        if len(after) != 1:
-            raise InputError(f"The template {template!r} must hold {{}} once, where the concept goes.")
-        if not concept.strip():
-            raise InputError("A concept is empty; give at least one word on each side of a pair.")
-        concept = concept.strip()
-        if concept[0].lower() in "aeiou":
-            before = re.sub(r"\b([aA]) $", r"\1n ", before)
-        return cls(before + concept + after[0], len(before), len(before) + len(concept))
 
 
 class Rows(NamedTuple):
@@ -78,6 +45,26 @@ class Rows(NamedTuple):
             weight (O, I) -> (n, O)
         """
         return (self.wanted - self.keys) @ weight.T + self.carried
+
+    @classmethod
+    def mixture(cls, parts: Sequence[Rows], shares: Sequence[float]) -> Rows:
+        """Want a mixture of several targets at one source."""
+        if len(parts) == 1:
+            return parts[0]
+        wanted = sum(share * part.wanted for share, part in zip(shares, parts, strict=True))
+        carried = sum(share * part.carried for share, part in zip(shares, parts, strict=True))
+        return cls(parts[0].keys, torch.as_tensor(wanted), torch.as_tensor(carried))
+
+    @classmethod
+    def mean(cls, parts: Sequence[Rows]) -> Rows:
+        """Average a concept's templates, position by position.
+
+        Raises:
+            ConfigError: the templates rewrite different numbers of positions.
+        """
+        if len({len(part.keys) for part in parts}) > 1:
+            raise ConfigError("Templates can be averaged with the tokens 'last' or 'last+eos' only.")
+        return cls(*(torch.stack(same).mean(0) for same in zip(*parts, strict=True)))
 
 
 def rows_of(
@@ -114,23 +101,36 @@ def rows_of(
     tokenizer = pipe.tokenizer_2 if site.owner == "text_encoder_2" else pipe.tokenizer
     phrases = list(dict.fromkeys([*(phrase for pair in pairs for phrase in pair), *held]))
     ids, mask = tokenize(tokenizer, [phrase.prompt for phrase in phrases])
-    last = [token_span(tokenizer, phrase.prompt, phrase.start, phrase.stop)[1] for phrase in phrases]
-    ends = dict(zip(phrases, zip(last, first_eos(tokenizer, ids).tolist(), strict=True), strict=True))
+    eos = first_eos(tokenizer, ids).tolist()
+    ends = {p: (_last_token(tokenizer, p, end), end) for p, end in zip(phrases, eos, strict=True)}
     total = ids.shape[1]
     wanted = [_positions(ends[source], ends[target], tokens, total) for source, target in pairs]
     kept = [list(range(total if tokens == "last+eos+pad" else ends[h][1] + 1)) for h in held]
-    needs = [
-        (p, at) for pair, both in zip(pairs, wanted, strict=True) for p, at in zip(pair, both, strict=True)
-    ]
-    lengths = dict.fromkeys(phrases, 0)
-    for phrase, positions in [*needs, *zip(held, kept, strict=True)]:
-        lengths[phrase] = max(lengths[phrase], max(positions) + 1)
-    read, stream = _activations(pipe, site, lengths, (ids, mask), aim)
-    rows = [
-        Rows(read[a][at_a], read[b][at_b], stream[b][at_b] - stream[a][at_a])
+    needs: dict[Phrase, dict[int, int]] = {phrase: {} for phrase in phrases}
+    for pair, both in zip(pairs, wanted, strict=True):
+        for phrase, positions in zip(pair, both, strict=True):
+            _number(needs[phrase], positions)
+    for phrase, positions in zip(held, kept, strict=True):
+        _number(needs[phrase], positions)
+    read, stream = _activations(pipe, site, needs, (ids, mask), aim)
+
+    def rows(of: Activations, phrase: Phrase, positions: list[int]) -> Tensor:
+        return of[phrase][[needs[phrase][position] for position in positions]]
+
+    found = [
+        Rows(rows(read, a, at_a), rows(read, b, at_b), rows(stream, b, at_b) - rows(stream, a, at_a))
         for (a, b), (at_a, at_b) in zip(pairs, wanted, strict=True)
     ]
-    return rows, torch.cat([rows[0].keys[:0], *(read[h][at] for h, at in zip(held, kept, strict=True))])
+    return found, torch.cat(
+        [found[0].keys[:0], *(rows(read, h, at) for h, at in zip(held, kept, strict=True))]
+    )
+
+
+def _last_token(tokenizer: Any, phrase: Phrase, eos: int) -> int:
+    """Give the concept's last token; where the concept is missing, the end-of-text token in its place."""
+    if phrase.start == phrase.stop:
+        return eos
+    return token_span(tokenizer, phrase.prompt, phrase.start, phrase.stop)[1]
 
 
 def _positions(
@@ -142,6 +142,11 @@ def _positions(
         return list(source), list(target)
     offsets = range(total - source[0])
     return [source[0] + i for i in offsets], [min(target[0] + i, total - 1) for i in offsets]
+
+
+def _number(known: dict[int, int], positions: Iterable[int]) -> None:
+    for position in positions:
+        known.setdefault(position, len(known))
 
 
 def reading(site: Site) -> str:
@@ -162,24 +167,26 @@ Activations = dict[Phrase, Tensor]
 
 @torch.no_grad()
 def _activations(
-    pipe: Any, site: Site, lengths: dict[Phrase, int], tokens: tuple[Tensor, Tensor], aim: str
+    pipe: Any, site: Site, needs: dict[Phrase, dict[int, int]], tokens: tuple[Tensor, Tensor], aim: str
 ) -> tuple[Activations, Activations]:
-    """Run the phrases, shortest first; give the site's input and the stream beside it, row by row."""
-    phrases = list(lengths)
-    order = sorted(range(len(phrases)), key=list(lengths.values()).__getitem__)
+    """Run the phrases, shortest first; give the needed rows of the site's input and of the stream beside it."""
+    phrases = list(needs)
+    lengths = [max(needs[phrase]) + 1 for phrase in phrases]
+    order = sorted(range(len(phrases)), key=lengths.__getitem__)
     read, stream = {}, {}
     for start in range(0, len(order), CHUNK):
         part = order[start : start + CHUNK]
-        length = lengths[phrases[part[-1]]]
         if reading(site) == "encoding":
             keys = encode(pipe, [phrases[i].prompt for i in part])
             beside = None
         else:
-            ids, mask = (both[part, :length] for both in tokens)
+            ids, mask = (both[part, : lengths[part[-1]]] for both in tokens)
             keys, beside = _read_by_text(pipe, site, ids, mask, aim)
         beside = keys.new_zeros(*keys.shape[:2], 1) if beside is None else beside
-        read |= {phrases[i]: row.double() for i, row in zip(part, keys, strict=True)}
-        stream |= {phrases[i]: row.double() for i, row in zip(part, beside, strict=True)}
+        for number, i in enumerate(part):
+            at = list(needs[phrases[i]])
+            read[phrases[i]] = keys[number, at].double()
+            stream[phrases[i]] = beside[number, at].double()
     return read, stream
 
 

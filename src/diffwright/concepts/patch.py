@@ -1,29 +1,26 @@
-"""An edit as an object: put into a pipeline, taken out bit by bit, written to a small file and read again."""
+"""An edit as an object: put into a pipeline, taken out bit by bit, scaled, joined with others, saved."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from diffwright.concepts.choice import Choice
+from diffwright.concepts.crowding import Crowding
+from diffwright.concepts.fits import Fit, complaints, fit_table
+from diffwright.concepts.rewrite import Rewrite, rewrites
 from diffwright.concepts.solve import Factors
-from diffwright.core.atomic import write_bytes
-from diffwright.core.errors import InputError, WeightsCorrupt, WeightsError, WeightsMissing
+from diffwright.core.errors import InputError, WeightsError
 from diffwright.diffusion.sites import find
 from diffwright.weights.fingerprint import fingerprint
-from diffwright.weights.verify import read_tensors
 
-FORMAT = "diffwright-concept-edit-1"
 FILE = "edit.safetensors"
 _bases: WeakKeyDictionary[nn.Module, list[str]] = WeakKeyDictionary()
 """Fingerprints that a layer had below each edit now applied to it; edits of one base may be stacked."""
@@ -37,30 +34,13 @@ class Patch:
         site: name of the linear layer.
         factors: the change as ``up @ down``, float32.
         base: fingerprint of the weight that the change was computed for.
+        path: path of the layer inside its component, for other programs.
     """
 
     site: str
     factors: Factors
     base: str
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How well a site was brought to give the target's value at the source.
-
-    Attributes:
-        source: concept that was rewritten.
-        target: what it became.
-        site: the layer.
-        before: distance of the source's value from the target's, relative to its length, unedited.
-        after: the same distance with the edit: the fit residual.
-    """
-
-    source: str
-    target: str
-    site: str
-    before: float
-    after: float
+    path: str
 
 
 def fingerprint_of(linear: nn.Linear) -> str:
@@ -73,41 +53,44 @@ class ConceptEdit:
 
     Attributes:
         patches: the changed weights.
-        pairs: (source, target) concepts.
+        rewrites: what was asked for.
         preserve: concepts that were held.
-        choice: the settings it was made with.
-        fits: one entry for each pair and site.
+        choice: the settings it was made with; of the first part, where several were composed.
+        fits: one entry for each concept and site.
+        crowding: how full each site is, and which concepts get in each other's way.
+        parts: how many edits were composed into it; the fits are those of each alone.
     """
 
     def __init__(
         self,
         patches: Sequence[Patch],
-        pairs: Sequence[tuple[str, str]],
+        pairs: Sequence[Rewrite | tuple[str, str]],
         *,
         preserve: Sequence[str] = (),
         choice: Choice | None = None,
         fits: Sequence[Fit] = (),
+        crowding: Sequence[Crowding] = (),
+        parts: int = 1,
     ) -> None:
         self.patches = tuple(patches)
-        self.pairs = tuple(pairs)
+        self.rewrites = rewrites(pairs)
         self.preserve = tuple(preserve)
         self.choice = choice or Choice()
         self.fits = tuple(fits)
+        self.crowding = tuple(crowding)
+        self.parts = parts
         self._originals: WeakKeyDictionary[nn.Module, tuple[Tensor, Tensor]] = WeakKeyDictionary()
 
     @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Source and target of each rewrite, in words."""
+        return tuple((rewrite.source, rewrite.target) for rewrite in self.rewrites)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about what this edit cannot do: pairs that it leaves unchanged or fits badly."""
-        found = []
-        for source, target in self.pairs:
-            fits = [fit for fit in self.fits if (fit.source, fit.target) == (source, target)]
-            if fits and max(fit.before for fit in fits) < 1e-6:
-                found.append(f"{source!r} -> {target!r} changes nothing: the model reads both words alike.")
-            elif fits and min(fit.after / max(fit.before, 1e-30) for fit in fits) > 0.5:
-                found.append(
-                    f"{source!r} -> {target!r} is less than half fitted; lower lam or use fewer pairs."
-                )
-        return tuple(found)
+        """Sentences about what this edit cannot do: concepts unchanged, badly fitted, or in each other's way."""
+        crowded = (message for crowd in self.crowding for message in crowd.warnings)
+        return (*complaints(self.fits), *crowded)
 
     def apply(self, pipe: Any, strength: float = 1.0, *, check: bool = True) -> None:
         """Change the pipeline's weights in place.
@@ -183,13 +166,74 @@ class ConceptEdit:
         finally:
             self.revert(pipe)
 
+    def scaled(self, strength: float) -> ConceptEdit:
+        """Give an edit of another strength: 1 changes nothing, 0.5 goes half the way, -1 goes backwards.
+
+        Its fits stay those of full strength.
+        """
+        return self._with(
+            [replace(p, factors=Factors(strength * p.factors.up, p.factors.down)) for p in self.patches]
+        )
+
+    def _with(self, patches: Sequence[Patch]) -> ConceptEdit:
+        return ConceptEdit(
+            patches,
+            self.rewrites,
+            preserve=self.preserve,
+            choice=self.choice,
+            fits=self.fits,
+            crowding=self.crowding,
+            parts=self.parts,
+        )
+
+    @staticmethod
+    def compose(edits: Sequence[ConceptEdit]) -> ConceptEdit:
+        """Join edits of one base into one, the sum of their changes.
+
+        Where their keys are orthogonal this is what solving all concepts together gives; elsewhere it is not,
+        and solving together fits better.
+
+        Args:
+            edits: at least one; give ``edit.scaled(0.5)`` for a weaker part.
+
+        Raises:
+            InputError: there is no edit, or two send one source to different targets.
+            WeightsError: two edits were made for different weights of one site.
+        """
+        if not edits:
+            raise InputError("Got no edits to compose; give at least one.")
+        joined: dict[str, Patch] = {}
+        for patch in (patch for edit in edits for patch in edit.patches):
+            known = joined.setdefault(patch.site, patch)
+            if known is patch:
+                continue
+            if known.base != patch.base:
+                raise WeightsError(
+                    f"Two edits change {patch.site} of different base models ({known.base[:12]} and "
+                    f"{patch.base[:12]}); compose edits of one model."
+                )
+            up = torch.cat([known.factors.up, patch.factors.up], dim=1)
+            down = torch.cat([known.factors.down, patch.factors.down])
+            joined[patch.site] = replace(known, factors=Factors(up, down))
+        return ConceptEdit(
+            list(joined.values()),
+            [rewrite for edit in edits for rewrite in edit.rewrites],
+            preserve=list(dict.fromkeys(concept for edit in edits for concept in edit.preserve)),
+            choice=edits[0].choice,
+            fits=[fit for edit in edits for fit in edit.fits],
+            crowding=[crowd for edit in edits for crowd in edit.crowding],
+            parts=sum(edit.parts for edit in edits),
+        )
+
     def report(self) -> str:
-        """Write the fit of each pair at each site as a table, warnings below."""
-        lines = [f"{'source':<16} {'target':<16} {'site':<20} {'distance':>9} {'residual':>9}"]
-        for fit in self.fits:
-            lines.append(
-                f"{fit.source:<16} {fit.target:<16} {fit.site:<20} {fit.before:>9.2e} {fit.after:>9.2e}"
-            )
+        """Write the fit of each concept at each site as a table, how full the sites are, and warnings."""
+        lines = [fit_table(self.fits)]
+        lines += [
+            f"{crowd.site}: {crowd.concepts} concepts take {crowd.used:.1f} of {crowd.free} free directions"
+            for crowd in self.crowding
+        ]
+        if self.parts > 1:
+            lines.append(f"composed of {self.parts} edits; each fit is that of its own edit alone")
         return "\n".join([*lines, *(f"warning: {message}" for message in self.warnings)])
 
     def save(self, path: str | Path) -> Path:
@@ -201,26 +245,35 @@ class ConceptEdit:
         Returns:
             The path.
         """
-        return write_bytes(path, self._bytes())
+        from diffwright.concepts.edit_file import write
+
+        return write(self, path)
 
     def size_bytes(self) -> int:
         """Give the size of the file that ``save`` writes."""
-        return len(self._bytes())
+        from diffwright.concepts.edit_file import serialized
 
-    def _bytes(self) -> bytes:
-        tensors = {}
-        for patch in self.patches:
-            tensors[f"{patch.site}.up"] = patch.factors.up.float().contiguous()
-            tensors[f"{patch.site}.down"] = patch.factors.down.float().contiguous()
-        header = {
-            "format": FORMAT,
-            "pairs": self.pairs,
-            "preserve": self.preserve,
-            "choice": asdict(self.choice),
-            "fits": [asdict(fit) for fit in self.fits],
-            "base": {patch.site: patch.base for patch in self.patches},
-        }
-        return save(tensors, metadata={"diffwright": json.dumps(header)})
+        return len(serialized(self))
+
+    def export_lora(self, path: str | Path, *, keys: str = "kohya", rank: int | None = None) -> Path:
+        """Write the edit as a LoRA that other programs load; it does the same as ``apply`` within rounding.
+
+        Args:
+            path: the safetensors file; its folder is made.
+            keys: ``kohya`` for the names that most interfaces read, ``diffusers`` for those of diffusers. Stock
+                ``load_lora_weights`` reads both.
+            rank: keep this many directions of each site at most; a warning says what is lost. All without it.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: the edit changes nothing.
+            ConfigError: unknown ``keys``, or a rank below 1.
+        """
+        from diffwright.concepts.lora import write_lora
+
+        return write_lora(self, path, keys=keys, rank=rank)
 
     @classmethod
     def load(cls, path: str | Path) -> ConceptEdit:
@@ -233,35 +286,10 @@ class ConceptEdit:
             WeightsMissing: there is no such file.
             WeightsCorrupt: it is damaged, or something else.
         """
-        path = Path(path)
-        path = path / FILE if path.is_dir() else path
-        if not path.is_file():
-            raise WeightsMissing(f"No edit at {path}; name a file that ConceptEdit.save wrote.")
-        tensors = read_tensors(path)
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads(file.metadata()["diffwright"])
-            return cls._parsed(header, tensors)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WeightsCorrupt(f"{path} is not a concept edit ({error}); make it again.") from error
+        from diffwright.concepts.edit_file import read
 
-    @classmethod
-    def _parsed(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> ConceptEdit:
-        if header["format"] != FORMAT:
-            raise ValueError(f"format {header['format']!r}")
-        patches = []
-        for site, base in header["base"].items():
-            factors = Factors(tensors[f"{site}.up"], tensors[f"{site}.down"])
-            if factors.up.ndim != 2 or factors.down.ndim != 2 or factors.up.shape[1] != factors.down.shape[0]:
-                raise ValueError(f"the factors of {site} do not fit together")
-            patches.append(Patch(site, factors, base))
-        return cls(
-            patches,
-            [(source, target) for source, target in header["pairs"]],
-            preserve=header["preserve"],
-            choice=Choice.parsed(header["choice"]),
-            fits=[Fit(**fit) for fit in header["fits"]],
-        )
+        path = Path(path)
+        return cls(**read(path / FILE if path.is_dir() else path))
 
 
 @torch.no_grad()

@@ -14,7 +14,10 @@ from PIL import Image
 from diffwright.concepts.edit import ConceptEdit
 from diffwright.concepts.judged import Change, Gallery, Plan, summarize, try_change
 from diffwright.concepts.patch import FILE
+from diffwright.concepts.phrase import Phrase
 from diffwright.concepts.probes import value_of
+from diffwright.concepts.rewrite import Rewrite
+from diffwright.concepts.wordings import PARAPHRASES
 from diffwright.core.atomic import write_text
 from diffwright.core.errors import InputError
 from diffwright.core.progress import Progress
@@ -39,12 +42,18 @@ class EditResult(Result):
 
     def record(self) -> dict[str, Any]:
         """Give what ``result.json`` holds."""
-        edit = {"pairs": self.edit.pairs, "preserve": self.edit.preserve, "file": FILE}
+        edit = {
+            "pairs": self.edit.pairs,
+            "kinds": [rewrite.kind for rewrite in self.edit.rewrites],
+            "preserve": self.edit.preserve,
+            "file": FILE,
+        }
         return {
             **super().record(),
             **edit,
             "settings": asdict(self.edit.choice),
             "fits": list(map(asdict, self.edit.fits)),
+            "crowding": list(map(asdict, self.edit.crowding)),
         }
 
     def write(self, folder: Path) -> None:
@@ -52,17 +61,6 @@ class EditResult(Result):
         super().write(folder)
         self.edit.save(folder / FILE)
         write_text(folder / "report.txt", self.text + "\n")
-
-
-PARAPHRASES = (
-    "one {}",
-    "a single {}",
-    "a large picture showing a {}",
-    "someone made this of a {}",
-    "here you see a {}, nothing else",
-    "look, a {}",
-)
-"""Prompts that no edit is made from."""
 
 
 @dataclass(frozen=True)
@@ -79,30 +77,37 @@ class Moved:
     neighbours: float
 
 
-def encoding_moves(pipe: Any, edit: ConceptEdit, neighbours: Sequence[str] = ()) -> dict[str, Moved]:
+def encoding_moves(
+    pipe: Any, edit: ConceptEdit, neighbours: Sequence[str] = (), *, most: int = 20
+) -> dict[str, Moved]:
     """Measure an edit on text alone, for text-encoder sites of any model.
 
     Args:
         pipe: the pipeline; as before when this returns.
         edit: an edit that is not applied.
         neighbours: concepts that should not move.
+        most: concepts that are measured, the first ones.
 
     Returns:
         By pair, ``"source -> target"``.
     """
-    found = {}
-    for source, target in edit.pairs:
-        at = [[text.replace("{}", word) for text in PARAPHRASES] for word in (source, target)]
-        other = [text.replace("{}", word) for word in neighbours for text in PARAPHRASES]
-        prompts = [*at[0], *at[1], *other]
-        clean = encode(pipe, prompts).float()
-        with edit.applied(pipe):
-            edited = encode(pipe, prompts).float()
-        n = len(PARAPHRASES)
-        gap = _lengths(clean[:n] - clean[n : 2 * n]).clamp_min(1e-12)
-        reached = float(1 - (_lengths(edited[:n] - clean[n : 2 * n]) / gap).mean())
-        drift = float(_lengths(edited[2 * n :] - clean[2 * n :]).mean() / gap.mean()) if other else 0.0
-        found[f"{source} -> {target}"] = Moved(reached, drift)
+    measured = edit.rewrites[:most]
+    others = [Phrase.of(text, word).prompt for word in neighbours for text in PARAPHRASES]
+    sources = [[Phrase.of(text, r.source).prompt for text in PARAPHRASES] for r in measured]
+    said = [prompt for r in measured for text in PARAPHRASES for prompt in r.said(text)]
+    asked = [*others, *(prompt for prompts in sources for prompt in prompts)]
+    wanted, clean = encode(pipe, said).float(), encode(pipe, asked).float()
+    with edit.applied(pipe):
+        edited = encode(pipe, asked).float()
+    drift = float(_lengths(edited[: len(others)] - clean[: len(others)]).mean()) if others else 0.0
+    found, at, count = {}, len(others), len(PARAPHRASES)
+    for rewrite, part in zip(measured, wanted.split([count * len(r.targets) for r in measured]), strict=True):
+        shares = torch.tensor(rewrite.shares).to(part)[None, :, None, None]
+        goal = (part.unflatten(0, (count, -1)) * shares).sum(1)
+        gap = _lengths(clean[at : at + count] - goal).clamp_min(1e-12)
+        reached = 1 - (_lengths(edited[at : at + count] - goal) / gap).mean()
+        found[f"{rewrite.source} -> {rewrite.target}"] = Moved(float(reached), drift / float(gap.mean()))
+        at += count
     return found
 
 
@@ -182,7 +187,7 @@ def judged_report(
     Raises:
         InputError: a concept is no value that the judge reads, or a pair mixes attributes.
     """
-    changes = [change_of(source, target) for source, target in edit.pairs]
+    changes = [change_of(rewrite) for rewrite in edit.rewrites]
     plan = plan or Plan(seeds=2, near=1, others=1)
     gallery = Gallery(pipe, judge, steps=plan.steps, half=True, progress=progress)
     summary = summarize(try_change(gallery, edit, change, plan) for change in changes)
@@ -190,15 +195,19 @@ def judged_report(
     return figures | {"unet_evaluations": gallery.unet_evaluations}
 
 
-def change_of(source: str, target: str) -> Change:
-    """Read a pair of words as a change of one attribute.
+def change_of(rewrite: Rewrite) -> Change:
+    """Read a rewrite as a change of one attribute; what erases a value may turn it into any other.
 
     Raises:
         InputError: a word is no value that the judge reads, or the two belong to different attributes.
     """
-    (attribute, before), (other, after) = value_of(source), value_of(target)
+    attribute, before = value_of(rewrite.source)
+    if rewrite.kind == "erase":
+        return Change(attribute, before, "")
+    other, after = value_of(rewrite.target)
     if attribute != other:
         raise InputError(
-            f"{source!r} is a {attribute} and {target!r} a {other}; the judge compares values of one."
+            f"{rewrite.source!r} is a {attribute} and {rewrite.target!r} a {other}; the judge compares "
+            "values of one."
         )
     return Change(attribute, before, after)

@@ -28,6 +28,23 @@ class Factors(NamedTuple):
         """Multiply the factors in float64 into the change of the weight (O, I)."""
         return self.up.double() @ self.down.double()
 
+    def truncated(self, rank: int) -> tuple[Factors, float]:
+        """Keep the strongest directions of the change.
+
+        Args:
+            rank: how many, at least 1.
+
+        Returns:
+            The factors, float64, and the part of the squared change that they hold.
+
+        Reference:
+            Eckart and Young, The approximation of one matrix by another of lower rank, 1936.
+        """
+        u, s, v = thin_svd(self.up.double(), self.down.double())
+        root, total = s[:rank].sqrt(), s.square().sum()
+        kept = float(s[:rank].square().sum() / total) if len(s) and total > 0 else 1.0
+        return Factors(u[:, :rank] * root, root[:, None] * v[:rank]), kept
+
 
 def ridge(keys: Tensor, residuals: Tensor, lam: float = 1e-2, weights: Tensor | None = None) -> Factors:
     """Solve for the change D of a linear map that adds ``residuals`` to its outputs at ``keys``.
@@ -98,9 +115,21 @@ def _compressed(up: Tensor, down: Tensor) -> Factors:
     """Cut a product of factors to its numerical rank."""
     if up.shape[1] == 0:
         return Factors(up, down)
-    left, left_core = torch.linalg.qr(up)
-    right, right_core = torch.linalg.qr(down.T)
-    u, s, vh = torch.linalg.svd(left_core @ right_core.T)
+    if up.shape[1] >= len(up):  # full rank: nothing to gain from a decomposition
+        return Factors(torch.eye(len(up)).to(up), up @ down)
+    u, s, v = thin_svd(up, down)
     kept = s > NEGLIGIBLE * s[0]
     root = s[kept].sqrt()
-    return Factors((left @ u[:, : len(s)][:, kept]) * root, root[:, None] * (vh[: len(s)][kept] @ right.T))
+    return Factors(u[:, kept] * root, root[:, None] * v[kept])
+
+
+def thin_svd(up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Decompose a product of thin factors without forming it.
+
+    Shapes:
+        up (O, R), down (R, I) -> u (O, M), s (M,), v (M, I), M = min(O, R, I)
+    """
+    left, left_core = torch.linalg.qr(up)
+    right, right_core = torch.linalg.qr(down.T)
+    u, s, vh = torch.linalg.svd(left_core @ right_core.T, full_matrices=False)
+    return left @ u, s, vh @ right.T
