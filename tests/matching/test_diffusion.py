@@ -17,11 +17,11 @@ from diffwright.matching.diffusion import (
 def test_the_cosine_table_is_the_papers():
     alpha_bar = [level.alpha_bar for level in table(5)]
     torch.testing.assert_close(
-        torch.tensor(alpha_bar), torch.tensor([0.8987, 0.6475, 0.3408, 0.0941, 0.00009]), atol=5e-5, rtol=0
+        torch.tensor(alpha_bar), torch.tensor([0.8987, 0.6475, 0.3408, 0.0941, 0.00009]), atol=1e-4, rtol=0
     )
     beta = [1 - now / before for now, before in zip(alpha_bar, [1, *alpha_bar], strict=False)]
     torch.testing.assert_close(
-        torch.tensor(beta), torch.tensor([0.1013, 0.2795, 0.4736, 0.7241, 0.999]), atol=5e-5, rtol=0
+        torch.tensor(beta), torch.tensor([0.1013, 0.2795, 0.4736, 0.7241, 0.999]), atol=1e-4, rtol=0
     )
     assert [level.time for level in table(5)] == [0.2, 0.4, 0.6, 0.8, 1.0]
 

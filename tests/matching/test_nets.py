@@ -69,7 +69,8 @@ def test_the_denoiser_is_one_network_of_the_concatenation_and_starts_at_zero(pat
     out = net(x, torch.tensor([0.2, 1.0]), net.encode(condition), x)
     assert out.shape == (2, 3, 8, 12)
     assert not out.any()
-    torch.nn.init.normal_(net.out.weight, std=0.1)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
     early, late = (net(x, torch.full((2,), time), net.encode(condition)) for time in (0.2, 1.0))
     assert not torch.allclose(early, late)
 

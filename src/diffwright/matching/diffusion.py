@@ -51,7 +51,7 @@ def table(steps: int) -> list[Level]:
 
     Example:
         >>> [round(level.alpha_bar, 4) for level in table(5)]
-        [0.8987, 0.6475, 0.3408, 0.0941, 0.0001]
+        [0.8987, 0.6475, 0.3408, 0.094, 0.0001]
     """
     whole("steps", steps, 1, 1000)
     curve = [math.cos((t / steps + OFFSET) / (1 + OFFSET) * math.pi / 2) ** 2 for t in range(steps + 1)]
@@ -134,7 +134,7 @@ def initial_noise(
     return torch.cat(draws).to(like)
 
 
-def robust_average(samples: Tensor, log_b: Tensor, rounds: int = 4) -> Tensor:
+def robust_average(samples: Tensor, log_b: Tensor, rounds: int = 8) -> Tensor:
     """Average K fields cell by cell: their geometric median, weighted by the confidence of each.
 
     One sample that fell into another mode is nearly ignored, where the mean would mix both.

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from diffwright.core.checks import one_of, whole
@@ -21,16 +22,15 @@ from diffwright.core.errors import ConfigError
 from diffwright.core.geometry import pixel_grid
 from diffwright.matching.cost import (
     argmax_field,
-    cleaned_field,
     dual_softmax,
     global_cost,
     local_cost,
     local_cost_of_features,
     matchability,
+    median,
 )
 from diffwright.matching.diffusion import (
     Level,
-    OnStep,
     ddim,
     initial_noise,
     levels,
@@ -87,6 +87,10 @@ class MatchOptions:
         """Give the paper's procedure: argmax start, no hypotheses, plain DDIM, mean of three samples."""
         return cls(initial="argmax", hypotheses=False, self_conditioning=False, average="mean")
 
+    def with_stages(self, stages: int) -> Self:
+        """Give the same options with another number of stages."""
+        return replace(self, stages=stages)
+
 
 @dataclass(frozen=True)
 class StageOutput:
@@ -109,22 +113,32 @@ class Volume:
 
     Shapes:
         cost (B, h, w, h', w'), cosines; chance (B, h, w, h', w'), probability that two cells choose each other;
-        inside bool (B, h', w') or None, the cells of B that show the picture
+        inside bool (B, h', w') or None, the cells of B that show the picture; inside_a (B, h, w) those of A
     """
 
     cost: Tensor
     chance: Tensor
     inside: Tensor | None = None
+    inside_a: Tensor | None = None
+
+    def reversed(self) -> Volume:
+        """Give the same from B to A."""
+        cost, chance = (values.permute(0, 3, 4, 1, 2).contiguous() for values in (self.cost, self.chance))
+        return Volume(cost, chance, self.inside_a, self.inside)
 
 
 Condition = Callable[[Tensor], Tensor]
 """Gives the channels that the denoiser reads beside the noisy field, around a field (B, 2, h, w)."""
 
+OnField = Callable[[int, int, Level, Tensor], None]
+"""``on_field(stage, step, level, fields)`` is told after each step; fields (B, K, 2, h, w) in cells."""
+
 
 def volume(model: MatchModel, a: Features, b: Features) -> Volume:
     """Compare all coarse cells of two pictures."""
     cost = global_cost(a.coarse, b.coarse)
-    return Volume(cost, dual_softmax(cost, model.features.temperature, b.inside), b.inside)
+    chance = dual_softmax(cost, model.features.temperature, b.inside)
+    return Volume(cost, chance, b.inside, a.inside)
 
 
 def initial_field(pair: Volume, initial: str = "cleaned") -> Tensor:
@@ -134,8 +148,8 @@ def initial_field(pair: Volume, initial: str = "cleaned") -> Tensor:
         -> (B, 2, h, w)
     """
     if initial == "argmax":
-        return argmax_field(pair.cost, pair.inside)
-    return cleaned_field(pair.chance)
+        return _filled(argmax_field(pair.cost, pair.inside), pair.inside_a)
+    return median(_filled(argmax_field(pair.chance, pair.inside), pair.inside_a))
 
 
 def condition_stage1(config: MatchConfig, pair: Volume, start: Tensor) -> Tensor:
@@ -239,7 +253,7 @@ def run_stage(
     start: Tensor,
     generators: Sequence[torch.Generator],
     options: MatchOptions,
-    on_step: OnStep | None = None,
+    on_field: OnField | None = None,
 ) -> StageOutput:
     """Sample a stage K times and average.
 
@@ -250,7 +264,7 @@ def run_stage(
         start: The field that enters, in cells.
         generators: One CPU generator for each pair.
         options: What to switch.
-        on_step: Is told after each step; fields in the diffused variable, (B * K, 2, h, w).
+        on_field: Is told after each step.
 
     Shapes:
         start (B, 2, h, w)
@@ -258,10 +272,16 @@ def run_stage(
     config, k = model.config, options.samples
     run = _Run(model, stage, condition, start, options)
     noise = initial_noise(generators, k, start.shape[-2:], start)  # pyright: ignore[reportArgumentType]
+
+    def fields(x0: Tensor) -> Tensor:
+        return to_field(config, stage, x0, run.start).unflatten(0, (-1, k))
+
+    def on_step(step: int, level: Level, _x: Tensor, x0: Tensor) -> None:
+        if on_field is not None:
+            on_field(stage, step, level, fields(x0))
+
     x0 = ddim(run, noise, levels(options.steps or config.steps, config.steps), on_step)
-    if config.variable == "fraction":
-        x0 = x0.clamp(-1, 1)
-    samples = to_field(config, stage, x0, start.repeat_interleave(k, 0)).unflatten(0, (-1, k))
+    samples = fields(x0.clamp(-1, 1) if config.variable == "fraction" else x0)
     log_b = run.log_b.unflatten(0, (-1, k))
     field = robust_average(samples, log_b) if options.average == "robust" else samples.mean(dim=1)
     return StageOutput(field, log_b.mean(dim=1), samples, start)
@@ -273,7 +293,7 @@ def run_stage1(
     generators: Sequence[torch.Generator],
     options: MatchOptions,
     start: Tensor | None = None,
-    on_step: OnStep | None = None,
+    on_field: OnField | None = None,
 ) -> StageOutput:
     """Match on the coarse grid.
 
@@ -283,14 +303,14 @@ def run_stage1(
         generators: One CPU generator for each pair.
         options: What to switch.
         start: A field to start from, in coarse cells; ``initial_field`` without it.
-        on_step: See ``run_stage``.
+        on_field: See ``run_stage``.
     """
     start = initial_field(pair, options.initial) if start is None else start
 
     def condition(field: Tensor) -> Tensor:
         return condition_stage1(model.config, pair, field)
 
-    return run_stage(model, 1, condition, start, generators, options, on_step)
+    return run_stage(model, 1, condition, start, generators, options, on_field)
 
 
 def run_stage2(
@@ -300,7 +320,7 @@ def run_stage2(
     coarse: Tensor,
     generators: Sequence[torch.Generator],
     options: MatchOptions,
-    on_step: OnStep | None = None,
+    on_field: OnField | None = None,
 ) -> StageOutput:
     """Upsample a coarse field by diffusion on the fine grid.
 
@@ -311,7 +331,7 @@ def run_stage2(
         coarse: Stage 1's field, in its cells.
         generators: One CPU generator for each pair.
         options: What to switch.
-        on_step: See ``run_stage``.
+        on_field: See ``run_stage``.
     """
     if a.fine is None:
         raise ConfigError("stage 2 was given no fine features; compute them with fine=True")
@@ -320,7 +340,7 @@ def run_stage2(
     def condition(field: Tensor) -> Tensor:
         return condition_stage2(model.config, a, b, field)
 
-    return run_stage(model, 2, condition, start, generators, options, on_step)
+    return run_stage(model, 2, condition, start, generators, options, on_field)
 
 
 class _Run:
@@ -356,6 +376,22 @@ class _Run:
         known = None if known is None else known - moved
         x0, self.log_b = predict(self.model, self.stage, x, time, encoded, center, known)
         return x0 + moved
+
+
+def _filled(field: Tensor, inside: Tensor | None) -> Tensor:
+    """Continue a field from the cells inside (B, h, w) into the others, which show nothing."""
+    if inside is None or bool(inside.all()):
+        return field
+    weight = inside[:, None].to(field)
+    field = field * weight
+    for _ in range(max(field.shape[-2:])):
+        near = F.avg_pool2d(weight, 3, 1, 1)
+        grown = F.avg_pool2d(field, 3, 1, 1) / near.clamp(min=1e-6)
+        field = torch.where(weight > 0, field, grown)
+        weight = (near > 0).to(field)
+        if bool(weight.all()):
+            break
+    return field
 
 
 def _grid_of(field: Tensor) -> Tensor:
