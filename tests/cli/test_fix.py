@@ -60,7 +60,7 @@ def test_pairs_come_from_a_file_too(model, tmp_path):
     assert ConceptEdit.load(tmp_path / "out").pairs == (("cat", "dog"), ("red mug", "mug"))
 
 
-@pytest.mark.parametrize("text", ["cat,dog,mug\n", "cat,\n", "cat\n", ""])
+@pytest.mark.parametrize("text", ["cat,dog,mug\n", "cat,dog,fact,x\n", "cat,\n", "cat\n", ""])
 def test_tables_that_hold_no_pairs_are_refused(model, tmp_path, text, capsys):
     table = tmp_path / "pairs.csv"
     table.write_text(text)
@@ -110,8 +110,97 @@ def test_sweep_screens_without_a_judge(model, tmp_path, capsys):
     record = tmp_path / "sweep.json"
     words = ["--pairs", "1", "--finalists", "0", "--json", str(record)]
     assert code("fix", "sweep", "--model", str(model), *words) == 0
-    rows = json.loads(record.read_text())["rows"]
-    assert len(rows) > 20
-    assert {"recovery", "drift", "choice"} <= set(rows[0])
+    found = json.loads(record.read_text())
+    assert len(found["rows"]) > 20
+    assert {"recovery", "drift", "choice"} <= set(found["rows"][0])
+    assert found["recommended"]["reason"] in capsys.readouterr().out
     assert code("fix", "sweep", "--model", str(model), "--pairs", "1") == 3
     assert "No judge" in capsys.readouterr().err
+
+
+def test_kinds_modes_and_held_prompts_reach_the_edit(model, tmp_path):
+    table, held = tmp_path / "pairs.csv", tmp_path / "held.txt"
+    table.write_text("red mug,zebra,fact\nthe dog,,erase\n")
+    held.write_text("a zebra\n\nthe car\n")
+    words = ["--from", "cat", "--to", "dog|mug", "--kind", "debias", "--erase", "car", "--pairs", str(table)]
+    flags = [
+        "--mode",
+        "covariance",
+        "--hold",
+        str(held),
+        "--preserve-weight",
+        "3",
+        "--average",
+        "--lam",
+        "1e-5",
+    ]
+    short = ["--steps", "1", "--count", "1", "--out", str(tmp_path / "out")]
+    assert code("fix", "make", "--model", str(model), *words, *flags, *short) == 0
+    edit = ConceptEdit.load(tmp_path / "out")
+    assert [(r.kind, r.target) for r in edit.rewrites] == [
+        ("debias", "dog | mug"),
+        ("erase", "nothing"),
+        ("fact", "zebra"),
+        ("erase", "nothing"),
+    ]
+    assert (edit.choice.mode, edit.choice.held) == ("covariance", ("a zebra", "the car"))
+    assert (edit.choice.preserve_weight, edit.choice.average) == (3.0, True)
+
+
+def test_site_auto_says_what_it_chose_and_why(model, tmp_path, capsys):
+    effects = tmp_path / "effects.json"
+    effects.write_text('{"effects": {"unet.down.0.resnet.0": 2.0, "te.1.mlp": 0.75, "te.0.attn": 0.5}}')
+    words = ["--from", "cat", "--to", "dog", "--site", "auto", "--effects", str(effects), "--lam", "1e-5"]
+    short = ["--steps", "1", "--count", "1", "--out", str(tmp_path / "out")]
+    assert code("fix", "make", "--model", str(model), *words, *short) == 0
+    assert "site: te.1.mlp has the strongest effect" in capsys.readouterr().out
+    assert ConceptEdit.load(tmp_path / "out").choice.site == ("te.1.mlp.out",)
+    assert "site: te.1.mlp" in (tmp_path / "out" / "report.txt").read_text()
+
+
+@pytest.mark.parametrize("flags", [["--site", "auto", "--site", "te.0.attn.out"], ["--effects", "EFFECTS"]])
+def test_flags_that_contradict_each_other_are_refused(model, tmp_path, flags, capsys):
+    effects = tmp_path / "effects.json"
+    effects.write_text('{"te.0.attn": 0.5}')
+    flags = [str(effects) if flag == "EFFECTS" else flag for flag in flags]
+    assert code("fix", "make", "--model", str(model), "--erase", "cat", *flags) == 3
+    assert "auto" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"te.0.attn": "much"}', '{"te.0.attn": NaN}'])
+def test_files_without_effects_are_refused(tmp_path, text, capsys):
+    effects = tmp_path / "effects.json"
+    effects.write_text(text)
+    assert code("fix", "sweep", "--effects", str(effects)) == 3
+    assert "effects" in capsys.readouterr().err
+    assert code("fix", "sweep", "--effects", str(tmp_path / "none.json")) == 3
+
+
+def test_a_weaker_edit_is_applied_and_comes_off(model, made, tmp_path):
+    half = tmp_path / "half"
+    words = ["--edit", str(made), "--strength", "0.5", "--out", str(half)]
+    assert code("fix", "apply", "--model", str(model), *words) == 0
+    whole, base = load(model), load(model)
+    ConceptEdit.load(made).apply(whole)
+    name = "encoder.layers.0.self_attn.out_proj.weight"
+    one, two, three = (pipe.text_encoder.get_parameter(name) for pipe in (base, load(half), whole))
+    assert float((two - (one + three) / 2).abs().max()) < 1e-6
+    assert code("fix", "revert", "--model", str(half), "--out", str(tmp_path / "back")) == 0
+    assert fingerprint(load(tmp_path / "back")) == fingerprint(base)
+
+
+def test_edits_are_composed_and_exported(model, made, tmp_path, capsys):
+    flags = ["--from", "zebra", "--to", "car", "--lam", "1e-5", "--steps", "1", "--count", "1"]
+    other, both = tmp_path / "other", tmp_path / "both.safetensors"
+    assert code("fix", "make", "--model", str(model), *flags, "--out", str(other)) == 0
+    words = ["--edit", str(made), "--edit", str(other)]
+    assert code("fix", "compose", *words, "--strength", "1", "--strength", "0.5", "--out", str(both)) == 0
+    assert "composed of 2 edits" in capsys.readouterr().out
+    assert ConceptEdit.load(both).pairs[-1] == ("zebra", "car")
+    lora = tmp_path / "lora.safetensors"
+    assert code("fix", "export", "--edit", str(both), "--rank", "2", "--out", str(lora)) == 0
+    assert "warning: Rank 2 keeps" in capsys.readouterr().out
+    assert lora.is_file()
+    assert code("fix", "compose", *words, "--strength", "1", "--out", str(tmp_path / "no")) == 3
+    assert code("fix", "compose", "--out", str(tmp_path / "no")) == 3
+    assert "2 --edit and 1 --strength" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,10 +10,13 @@ import torch
 WORDS = ("van", "gogh", "painting", "photo", "image", "picture", "of", "an", "a")
 
 
-def clip_l_pipeline() -> Any:
+def clip_l_pipeline(words: Sequence[str] = ()) -> Any:
     """Build a Stable Diffusion 1 pipeline whose text encoder has the published shape, 123 M parameters.
 
     The UNet and the VAE are tiny: a text-encoder edit never calls them.
+
+    Args:
+        words: more words that are one token each, lower-case.
 
     Returns:
         A stock pipeline in float32 on the CPU; the same weights each time.
@@ -35,7 +39,7 @@ def clip_l_pipeline() -> Any:
         torch.manual_seed(0)
         return StableDiffusionPipeline(
             text_encoder=CLIPTextModel(shape).eval(),
-            tokenizer=_tokenizer(),
+            tokenizer=_tokenizer((*WORDS, *words)),
             unet=UNet2DConditionModel(
                 sample_size=8,
                 block_out_channels=(8,),
@@ -55,13 +59,13 @@ def clip_l_pipeline() -> Any:
         )
 
 
-def _tokenizer() -> Any:
-    """Make a CLIP tokenizer that reads each of ``WORDS`` as one token and spells all others."""
+def _tokenizer(words: Sequence[str]) -> Any:
+    """Make a CLIP tokenizer that reads each of these words as one token and spells all others."""
     from transformers import CLIPTokenizer
 
     letters = "abcdefghijklmnopqrstuvwxyz"
     merges, symbols = [], [*letters, *(f"{letter}</w>" for letter in letters)]
-    for word in WORDS:
+    for word in words:
         head, *rest = [*word[:-1], f"{word[-1]}</w>"]
         for symbol in rest:
             merges.append((head, symbol))
