@@ -10,6 +10,7 @@ SURFACE = {
     "ConceptEdit": None,
     "DiffGrad": None,
     "DiffGradW": None,
+    "Matcher": (["model", "coder", "dtype"], set()),
     "__version__": None,
     "edit_concepts": (
         ["pipe", "pairs", "preserve"],
@@ -17,7 +18,10 @@ SURFACE = {
     ),
     "load": (["source", "device", "dtype"], {"revision", "variant", "offline"}),
 }
-METHODS = {"ConceptEdit": ["apply", "revert", "report", "save", "load"]}
+METHODS = {
+    "ConceptEdit": ["apply", "revert", "report", "save", "load"],
+    "Matcher": ["from_pretrained", "save_pretrained", "match", "refine", "to"],
+}
 
 
 def test_the_public_names_are_exactly_these():

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from diffwright.concepts.edit import ConceptEdit as ConceptEdit
     from diffwright.concepts.edit import edit_concepts as edit_concepts
+    from diffwright.matching.matcher import Matcher as Matcher
     from diffwright.optim.diffgrad import DiffGrad as DiffGrad
     from diffwright.optim.diffgrad import DiffGradW as DiffGradW
     from diffwright.weights.load import load as load
@@ -21,9 +22,10 @@ _HOME = {
     "ConceptEdit": "diffwright.concepts.edit",
     "DiffGrad": "diffwright.optim.diffgrad",
     "DiffGradW": "diffwright.optim.diffgrad",
+    "Matcher": "diffwright.matching.matcher",
 }
 
-__all__ = ["ConceptEdit", "DiffGrad", "DiffGradW", "__version__", "edit_concepts", "load"]
+__all__ = ["ConceptEdit", "DiffGrad", "DiffGradW", "Matcher", "__version__", "edit_concepts", "load"]
 
 
 def __getattr__(name: str) -> Any:
