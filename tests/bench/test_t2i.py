@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -94,3 +95,12 @@ def test_photographs_are_cut_to_whole_patches_and_their_figures_averaged(tmp_pat
     assert seen == [(1, 3, 16, 20)] * 2
     assert math.isclose(figure.value, 30, abs_tol=1e-3), "mean of 20 dB and 40 dB"
     assert figure.note.startswith("2 photographs")
+
+
+@pytest.mark.parametrize("numbers", ["float32", "bfloat16"])
+def test_the_time_says_in_which_precision_it_was_taken(monkeypatch, numbers):
+    asked = []
+    monkeypatch.setattr("diffwright.diffusion.sampling.generate", lambda *_, **options: asked.append(options))
+    pipe = SimpleNamespace(unet=SimpleNamespace(dtype=getattr(torch, numbers)))
+    assert t2i._seconds(pipe).note == f"one picture, 25 steps, {numbers} without autocast"
+    assert not any(options.get("half") for options in asked)
