@@ -79,6 +79,18 @@ def test_an_edit_changes_its_prompt_and_warns_where_it_changes_nothing(model, tm
     assert "changes none of these prompts" in capsys.readouterr().err
 
 
+def test_an_edit_of_cross_attention_warns_where_it_changes_nothing(model, tmp_path, capsys):
+    edit = edit_concepts(load(model), [("mug", "dog")], site="unet.*.attn2.*.v")
+    edit.save(tmp_path / "edit.safetensors")
+    for patch in edit.patches:
+        patch.factors.up.zero_()
+    edit.save(tmp_path / "null.safetensors")
+    for name, warned in (("edit", False), ("null", True)):
+        with_edit = ("--with", tmp_path / f"{name}.safetensors", "--out", tmp_path / name)
+        assert run("a red mug", "--steps", 1, "--model", model, *with_edit) == 0
+        assert ("changes none of these prompts" in capsys.readouterr().err) is warned
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

@@ -92,18 +92,30 @@ class Generate(ModelFlags, SeedFlags):
         import torch
 
         from diffwright.concepts.edit import ConceptEdit
-        from diffwright.diffusion.prompts import encode
 
         warnings = []
         for path in self.with_:
             edit = ConceptEdit.load(path)
-            before = encode(pipe, list(self.prompts))
+            places = [patch.site for patch in edit.patches if patch.site.startswith("unet")]
+            before = self._read(pipe, places)
             edit.apply(pipe)
-            in_text = all(patch.site.startswith("te") for patch in edit.patches)
-            if in_text and torch.allclose(before, encode(pipe, list(self.prompts)), atol=1e-5):
+            after = self._read(pipe, places)
+            if all(torch.allclose(old, new, atol=1e-5) for old, new in zip(before, after, strict=True)):
                 pairs = ", ".join(f"{source} -> {target}" for source, target in edit.pairs)
                 warnings.append(f"the edit {path} ({pairs}) changes none of these prompts")
         return warnings
+
+    def _read(self, pipe: Any, places: list[str]) -> list[Any]:
+        """What the model makes of the prompts: their encodings, and these keys and values of cross-attention."""
+        import torch
+
+        from diffwright.diffusion.prompts import encode
+        from diffwright.diffusion.sites import find
+
+        encoded = encode(pipe, list(self.prompts))
+        layers = [find(pipe, place).linear for place in places]
+        with torch.no_grad():
+            return [encoded, *(layer(encoded.to(layer.weight)).float() for layer in layers)]
 
 
 def _file_name(prompt: str, seed: int, number: int) -> str:
