@@ -41,12 +41,17 @@ def test_own_levels_and_what_they_miss_lead_back_exactly(denoiser, z0, start):
 
 
 def test_the_published_convention_leads_nearly_back(denoiser, z0):
-    found = invert(denoiser, z0, denoiser.schedule, own_level=False)
+    """With a network that changes slowly with its input, as a trained one does."""
+
+    def calm(z, i):
+        return 0.1 * denoiser(z, i)
+
+    found = invert(calm, z0, denoiser.schedule, own_level=False)
     assert found.residual(0) == 0.0
     z = found.at(0)
     with torch.no_grad():
         for i in range(STEPS):
-            z = denoiser.schedule.step(z, denoiser(z, i), i)
+            z = denoiser.schedule.step(z, calm(z, i), i)
     assert (z - z0).square().mean() < 0.05 * z0.square().mean()
 
 

@@ -6,7 +6,9 @@ import torch
 
 from diffwright.core.errors import Cancelled, ConfigError, InputError, UnsupportedBackbone
 from diffwright.core.images import to_tensor
+from diffwright.editing.composition import zone_of
 from diffwright.editing.editor import ImageEditor
+from diffwright.editing.frame import Frame
 from diffwright.editing.operations import Drag, Move, Paste, Remove, Replace, Resize
 from diffwright.editing.presets import PRESETS
 from diffwright.metrics.pictures import psnr
@@ -50,22 +52,23 @@ def test_each_task_acts_where_it_should(pipes, task, name):
     editor = ImageEditor(pipes("sd1"), quick(name)).set_image(noise_picture())
     result = editor.edit([OPERATIONS[task]])
     changed = (pixels(result) != noise_picture()).any(-1)
-    zone = OPERATIONS[task].place(SIZE).zone
-    assert changed[zone].mean() > 0.5
-    assert not changed[:, :3].any() or task == "drag", "far away every byte stays"
+    place = OPERATIONS[task].place(SIZE)
+    assert changed[place.zone].mean() > 0.5
+    assert not changed[zone_of([place], Frame((0, 0, 48, 32), SIZE, (16, 24))) == 0].any()
 
 
 @pytest.mark.parametrize("kind", ["sd1", "sd2", "pocket"])
 @pytest.mark.parametrize("name", PRESETS)
-def test_without_guidance_and_motion_the_round_trip_comes_back(pipes, kind, name):
+def test_without_guidance_and_motion_the_round_trip_comes_back(kind, name):
+    pipe = pipeline(kind)
+    if not PRESETS[
+        name
+    ].exact:  # the published inversion asks for a network that changes slowly, as trained ones do
+        pipe.unet.conv_out.weight.data *= 0.1
     still = quick(name, energy=0.0, guidance=1.0, eta_in=0.0, detail=False)
-    picture = smooth_picture()
-    editor = ImageEditor(pipes(kind), still).set_image(picture)
+    editor = ImageEditor(pipe, still).set_image(smooth_picture())
     result = editor.edit([Move(MASK, (0, 0))], keep_outside=False)
-    frame = editor._engine.frame
-    round_trip = result.figures["round_trip_psnr"]
-    assert decibels(pixels(result), picture) > round_trip - 0.5
-    assert frame is not None
+    assert decibels(pixels(result), smooth_picture()) > result.figures["round_trip_psnr"] - 0.5
 
 
 def test_bfloat16(pipes):

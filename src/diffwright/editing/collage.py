@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,12 +14,19 @@ from diffwright.editing.operations import Placement
 RING = 2  # pixels around an object that its edge has colored, and that a hole therefore includes
 
 
-def collage(picture: np.ndarray, placements: Sequence[Placement]) -> np.ndarray:
+def collage(
+    picture: np.ndarray,
+    placements: Sequence[Placement],
+    fill: Callable[[np.ndarray, np.ndarray], np.ndarray] = filled,
+    ring: int = RING,
+) -> np.ndarray:
     """Make an edit with scissors: no model, no shadows, no light.
 
     Args:
         picture: uint8 (H, W, 3).
         placements: the operations; later ones lie on top.
+        fill: fills holes, ``fill(picture, hole)``.
+        ring: pixels around an object that its hole includes.
 
     Returns:
         The picture, uint8 (H, W, 3).
@@ -28,7 +35,7 @@ def collage(picture: np.ndarray, placements: Sequence[Placement]) -> np.ndarray:
     for p in placements:
         if p.task in ("move", "resize", "remove"):
             hole |= p.source
-    out = filled(picture, grown(hole, RING)) if hole.any() else picture.copy()
+    out = fill(picture, grown(hole, ring)) if hole.any() else picture.copy()
     for p in placements:
         if p.task == "replace":
             _recolor(out, picture, p)
