@@ -10,8 +10,25 @@ SURFACE = {
     "ConceptEdit": None,
     "DiffGrad": None,
     "DiffGradW": None,
+    "ImageEditor": (["pipe", "preset", "image_prompt", "tower"], set()),
     "Matcher": (["model", "coder", "dtype"], set()),
+    "TraceResult": None,
     "__version__": None,
+    "causal_trace": (
+        ["pipe", "prompt", "subject"],
+        {
+            "parts",
+            "components",
+            "window",
+            "tokens",
+            "noise",
+            "seeds",
+            "metrics",
+            "scorers",
+            "sampling",
+            "resume",
+        },
+    ),
     "edit_concepts": (
         ["pipe", "pairs", "preserve"],
         {"site", "lam", "templates", "tokens", "preserve_weight"},
@@ -20,7 +37,12 @@ SURFACE = {
 }
 METHODS = {
     "ConceptEdit": ["apply", "revert", "report", "save", "load"],
+    "ImageEditor": [
+        *("from_pretrained", "set_image", "move", "resize", "drag", "replace", "paste", "remove"),
+        *("edit", "preview", "replay"),
+    ],
     "Matcher": ["from_pretrained", "save_pretrained", "match", "refine", "to"],
+    "TraceResult": ["table", "plot", "top", "save", "load"],
 }
 
 

@@ -30,7 +30,7 @@ def test_help_answers_at_once():
     assert quickest("-m", "diffwright.cli.main", "--help") < 1.5
 
 
-@pytest.mark.parametrize("verb", ["--help", "generate", "world cache", "demo", "doctor"])
+@pytest.mark.parametrize("verb", ["--help", "generate", "trace", "world cache", "demo", "doctor"])
 def test_help_imports_no_torch(verb):
     code = (
         "import sys\nfrom diffwright.cli.main import main\n"

@@ -11,21 +11,38 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from diffwright.concepts.edit import ConceptEdit as ConceptEdit
     from diffwright.concepts.edit import edit_concepts as edit_concepts
+    from diffwright.editing.editor import ImageEditor as ImageEditor
     from diffwright.matching.matcher import Matcher as Matcher
     from diffwright.optim.diffgrad import DiffGrad as DiffGrad
     from diffwright.optim.diffgrad import DiffGradW as DiffGradW
+    from diffwright.tracing.result import TraceResult as TraceResult
+    from diffwright.tracing.trace import causal_trace as causal_trace
     from diffwright.weights.load import load as load
 
 _HOME = {
     "load": "diffwright.weights.load",
     "edit_concepts": "diffwright.concepts.edit",
     "ConceptEdit": "diffwright.concepts.edit",
+    "causal_trace": "diffwright.tracing.trace",
+    "TraceResult": "diffwright.tracing.result",
+    "ImageEditor": "diffwright.editing.editor",
     "DiffGrad": "diffwright.optim.diffgrad",
     "DiffGradW": "diffwright.optim.diffgrad",
     "Matcher": "diffwright.matching.matcher",
 }
 
-__all__ = ["ConceptEdit", "DiffGrad", "DiffGradW", "Matcher", "__version__", "edit_concepts", "load"]
+__all__ = [
+    "ConceptEdit",
+    "DiffGrad",
+    "DiffGradW",
+    "ImageEditor",
+    "Matcher",
+    "TraceResult",
+    "__version__",
+    "causal_trace",
+    "edit_concepts",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffwright.cli import main as cli
-from diffwright.cli.demo_page import fix, paint
+from diffwright.cli.demo_page import fix, paint, trace
 from diffwright.metrics.judge import Judge
 from diffwright.world.vocabulary import ATTRIBUTES
 from tests.support import tiny
@@ -20,6 +20,7 @@ def small(monkeypatch):
     monkeypatch.setattr(Judge, "from_pretrained", classmethod(lambda *_: judge))
     monkeypatch.setattr(paint, "STEPS", 2)
     monkeypatch.setattr(fix, "STEPS", 2)
+    monkeypatch.setattr(trace, "STEPS", 2)
     monkeypatch.setattr(paint, "CAPTIONS", 4)
     return pipe
 
@@ -30,16 +31,16 @@ def run(*words):
     return stopped.value.code
 
 
-def test_the_tour_writes_one_page_with_both_chapters(small, tmp_path, capsys):
+def test_the_tour_writes_one_page_with_all_chapters(small, tmp_path, capsys):
     before = {name: tensor.clone() for name, tensor in small.text_encoder.state_dict().items()}
     record = tmp_path / "r.json"
     assert run("--out", tmp_path / "d", "--prompt", "a <i>pink</i> rocket", "--json", record) == 0
     html = (tmp_path / "d" / "index.html").read_text()
     assert [path.name for path in (tmp_path / "d").iterdir()] == ["index.html"]
-    assert html.count("<article") == 2
+    assert html.count("<article") == 3
     assert html.count("a &lt;i&gt;pink&lt;/i&gt; rocket (seed") >= 4
     assert "Not built yet" in html
-    assert set(json.loads(record.read_text())["figures"]) == {"paint", "fix"}
+    assert set(json.loads(record.read_text())["figures"]) == {"paint", "trace", "fix"}
     assert "Open " in capsys.readouterr().out
     after = small.text_encoder.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
@@ -49,7 +50,7 @@ def test_json_on_standard_output_is_nothing_but_json(small, tmp_path, capsys):
     assert run("--out", tmp_path / "d", "--json", "-") == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["seeds"] == [0]
-    assert "[2/2] a concept fixed" in shown.err
+    assert "[3/3] a concept fixed" in shown.err
 
 
 def test_an_unknown_kind_is_refused_before_anything_is_written(small, tmp_path, capsys):

@@ -20,7 +20,7 @@ class Bench(OutputFlags):
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """Which bench: concepts, optim, t2i."""
+    """Which bench: concepts, optim, t2i, trace."""
     quick: bool = False
     """The short form, under two minutes."""
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None

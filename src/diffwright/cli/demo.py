@@ -17,8 +17,8 @@ from diffwright.core.checks import text, whole
 from diffwright.core.progress import Progress
 
 MISSING = (
-    "Not built yet: where the model keeps an attribute (trace), moving an object (edit), writing a word "
-    "(text), matching two views (match). Each gets its tile here when it works; nothing is mocked up."
+    "Not built yet: moving an object (edit), writing a word (text), matching two views (match). Each gets its "
+    "tile here when it works; nothing is mocked up."
 )
 
 
@@ -45,6 +45,7 @@ class Demo(SeedFlags):
         from diffwright.cli.demo_page.fix import fix
         from diffwright.cli.demo_page.page import page
         from diffwright.cli.demo_page.paint import paint
+        from diffwright.cli.demo_page.trace import trace
         from diffwright.core.atomic import write_text
         from diffwright.metrics.judge import Judge
         from diffwright.weights.fingerprint import fingerprint
@@ -59,6 +60,7 @@ class Demo(SeedFlags):
                 "a prompt painted",
                 lambda p: paint(pipe, judge, prompt=self.prompt, seed=self.seed, progress=p),
             ),
+            ("where it lives", lambda p: trace(pipe, judge, seed=self.seed, progress=p)),
             (
                 "a concept fixed",
                 lambda p: fix(pipe, judge, source=source, target=target, seed=self.seed, progress=p),
