@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 BENCHES = {
     "t2i": "diffwright.bench.t2i",
+    "trace": "diffwright.bench.trace",
     "concepts": "diffwright.bench.concepts",
     "optim": "diffwright.bench.optim",
 }
