@@ -1,0 +1,106 @@
+"""One run of the matching bench: how much is measured, the methods, and the scores so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from diffwright.bench.matching_corruptions import CORRUPTIONS
+from diffwright.bench.matching_pairs import Pair
+from diffwright.bench.matching_tables import FlowOf, Row, chosen, mean, measure
+from diffwright.core.progress import Progress
+from diffwright.matching.matcher import Matcher
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Args:
+        first: First of the pairs of each kind that is used, and every ``stride``-th after it.
+        stride: 1 uses all.
+        world: Pairs of each subset of rendered views.
+        size: Their side, pixels.
+        full_size: Whether sequences at their original resolution and flow pairs are measured too.
+        corruptions: Which types.
+        samples: Values of K on the path's grid.
+        steps: Values of T.
+        ablations: Whether all switches are tried.
+        rounds: Of the timing.
+        batch: Pairs a step of the memory measurement.
+    """
+
+    first: int = 0
+    stride: int = 1
+    world: int = 20
+    size: int = 256
+    full_size: bool = True
+    corruptions: tuple[str, ...] = tuple(CORRUPTIONS)
+    samples: tuple[int, ...] = (1, 2, 3, 5, 8)
+    steps: tuple[int, ...] = (1, 2, 5, 10)
+    ablations: bool = True
+    rounds: int = 7
+    batch: int = 8
+
+
+QUICK = Plan(
+    first=4,
+    stride=5,
+    world=1,
+    size=128,
+    full_size=False,
+    corruptions=("gaussian_noise", "frost"),
+    samples=(1, 5),
+    steps=(2, 10),
+    ablations=False,
+    rounds=2,
+    batch=2,
+)
+"""The level V pairs alone, and little of everything else."""
+
+
+@dataclass
+class Bench:
+    """What a run has, and what it found so far.
+
+    Args:
+        matcher: Is measured.
+        methods: Everything that is compared, by name.
+        plan: How much.
+        progress: Is told the pairs done; may cancel.
+        rows: Scores of all pairs.
+    """
+
+    matcher: Matcher
+    methods: dict[str, FlowOf]
+    plan: Plan
+    progress: Progress | None = None
+    rows: list[Row] = field(default_factory=list)
+
+    def some(self, pairs: Sequence[Pair], kind: str) -> list[Pair]:
+        """Pick the pairs of a kind that the plan uses."""
+        return [pair for pair in pairs if pair.kind == kind][self.plan.first :: self.plan.stride]
+
+    def measure(self, protocol: str, pairs: Sequence[Pair], names: Iterable[str]) -> None:
+        """Score methods by name on pairs; unknown names, and no pairs, are left out."""
+        for name in names:
+            if name in self.methods and pairs:
+                self.rows += measure(protocol, name, pairs, self.methods[name], self.progress)
+
+    def score(self, protocol: str, method: str, pairs: Sequence[Pair], flow_of: FlowOf) -> float:
+        """Score one more method on pairs and give its mean error."""
+        self.rows += measure(protocol, method, pairs, flow_of, self.progress)
+        return self.aepe(protocol, method)
+
+    def of(self, protocol: str, method: str, level: str | None = None) -> list[Row]:
+        """Give the rows of a method under a protocol, perhaps of one level."""
+        return chosen(self.rows, protocol, method, level)
+
+    def aepe(self, protocol: str, method: str) -> float:
+        """Mean endpoint error of a method under a protocol, pixels."""
+        return mean(self.of(protocol, method))
+
+    def known(self, protocol: str) -> dict[str, float]:
+        """Mean endpoint error of every method that was scored under a protocol."""
+        names = dict.fromkeys(row.method for row in self.rows if row.protocol == protocol)
+        return {name: self.aepe(protocol, name) for name in names}
