@@ -118,6 +118,11 @@ def test_the_towers_can_be_joined_again(pocket, clip):
         torch.testing.assert_close(joined.state_dict()[name].float(), tensor, atol=2e-3, rtol=2e-3, msg=name)
 
 
+def test_an_exported_pipeline_names_no_path_of_this_machine(pocket):
+    for config in pocket.rglob("*.json"):
+        assert "_name_or_path" not in config.read_text("utf-8"), config
+
+
 def test_recipes_start_from_a_pipeline(folder, cache, pocket):
     for name in ("vae", "clip", "t2i"):
         more = {"pool": 4, "fixed": 2} if name == "vae" else {"fixed": 4} if name == "clip" else {}

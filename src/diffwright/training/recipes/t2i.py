@@ -203,9 +203,9 @@ def write_pipeline(directory: Path, unet: Any, vae: Any, clip: Any, tokenizer: A
     _reword(directory / "feature_extractor" / "preprocessor_config.json", "ProcessorPil", "Processor")
     for tower in ("text_encoder", "image_encoder"):
         _reword(directory / tower / "config.json", '"float16"', '"float32"')
-    for part in (unet, vae):  # where they were loaded from is nobody's business
-        home = "unet" if part is unet else "vae"
-        _reword(directory / home / "config.json", f'  "_name_or_path": "{part.config._name_or_path}",\n', "")
+    for part, home in ((unet, "unet"), (vae, "vae")):  # a path of this machine, where a part was loaded
+        path = part.config.get("_name_or_path")
+        _reword(directory / home / "config.json", f'  "_name_or_path": "{path}",\n', "")
 
 
 def _reword(path: Path, old: str, new: str) -> None:
