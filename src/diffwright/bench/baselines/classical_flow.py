@@ -22,7 +22,7 @@ FARNEBACK = {
     "poly_sigma": 1.5,
     "flags": 0,
 }
-RATIO = 0.8  # of Lowe's test
+RATIO = 0.85  # of Lowe's test
 INLIER_PX = 3.0
 ITERATIONS = 10_000
 
@@ -41,7 +41,7 @@ def classical_flows() -> dict[str, Flow]:
 
     Reference:
         Kroeger et al. 2016 (DIS); Farneback 2003; Weinzaepfel et al. 2013 (DeepFlow); Lowe 2004 (SIFT);
-        Barath et al. 2019 (MAGSAC).
+        Arandjelovic and Zisserman 2012 (RootSIFT); Barath et al. 2019 (MAGSAC).
     """
     cv2 = _opencv()
     return {name: partial(method, cv2) for name, method in _METHODS.items()}
@@ -107,20 +107,28 @@ def _homography(cv2: Any, image_a: np.ndarray, image_b: np.ndarray) -> np.ndarra
     )
     if words_a is None or words_b is None or min(len(words_a), len(words_b)) < 4:
         return None
-    nearest = cv2.BFMatcher().knnMatch(words_a, words_b, k=2)
-    good = [first for first, second in nearest if first.distance < RATIO * second.distance]
+    forward, backward = _nearest(cv2, words_a, words_b), _nearest(cv2, words_b, words_a)
+    good = [(a, b) for a, (b, ratio) in forward.items() if ratio < RATIO and backward[b][0] == a]
     if len(good) < 4:
         return None
     cv2.setRNGSeed(0)
-    found, _ = cv2.findHomography(
-        np.float32([points_a[match.queryIdx].pt for match in good]),
-        np.float32([points_b[match.trainIdx].pt for match in good]),
-        cv2.USAC_MAGSAC,
-        INLIER_PX,
-        maxIters=ITERATIONS,
-        confidence=0.999,
-    )
+    places = [
+        np.float32([points[pair[i]].pt for pair in good]) for i, points in enumerate((points_a, points_b))
+    ]
+    try:
+        found, _ = cv2.findHomography(
+            *places, cv2.USAC_MAGSAC, INLIER_PX, maxIters=ITERATIONS, confidence=0.999
+        )
+    except cv2.error:  # it refuses degenerate sets of points
+        return None
     return found
+
+
+def _nearest(cv2: Any, words: np.ndarray, others: np.ndarray) -> dict[int, tuple[int, float]]:
+    """Nearest other word of each word, and its distance over that of the second; distances as in RootSIFT."""
+    words, others = (np.sqrt(w / np.maximum(w.sum(axis=1, keepdims=True), 1e-9)) for w in (words, others))
+    found = cv2.BFMatcher().knnMatch(words, others, k=2)
+    return {a.queryIdx: (a.trainIdx, a.distance / max(b.distance, 1e-9)) for a, b in found}
 
 
 def _gray(cv2: Any, image: np.ndarray) -> np.ndarray:
