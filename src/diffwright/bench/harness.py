@@ -32,6 +32,7 @@ BENCHES = {
     "t2i": "diffwright.bench.t2i",
     "trace": "diffwright.bench.trace",
     "concepts": "diffwright.bench.concepts",
+    "matching": "diffwright.bench.matching",
     "optim": "diffwright.bench.optim",
 }
 """Module of each bench by its name on the command line."""
