@@ -20,7 +20,7 @@ class Bench(OutputFlags):
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """Which bench: concepts, optim, t2i, trace."""
+    """Which bench: concepts, matching, optim, t2i, trace."""
     quick: bool = False
     """The short form, under two minutes."""
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -29,6 +29,16 @@ class Bench(OutputFlags):
     """CIFAR-10 for bench optim, which then trains the pre-registered arms."""
     cifar100: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """CIFAR-100 likewise."""
+    pairs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of Oxford or HPatches sequences and .flo pairs, for bench matching."""
+    model: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Matching model to measure in place of the shipped one."""
+    arms: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the controls trained for bench matching: regression, no_cost, control."""
+    views: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder that keeps the rendered views of bench matching."""
+    tables: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for the scores of every pair of bench matching."""
 
     def run(self) -> None:
         """Run the bench."""
@@ -40,9 +50,7 @@ class Bench(OutputFlags):
         one_of("bench", self.name, harness.BENCHES)
         surroundings = {**harness.environment(), "command": command_line()}
         with shown() as progress:
-            figures = harness.run(
-                self.name, self.quick, progress, photos=self.photos, cifar=self.cifar, cifar100=self.cifar100
-            )
+            figures = harness.run(self.name, self.quick, progress, **self._data())
         to_stdout = str(self.json) == "-"
         screen = Console(stderr=to_stdout)
         screen.print(harness.table(figures, f"{self.name}{' (quick)' if self.quick else ''}"))
@@ -53,3 +61,8 @@ class Bench(OutputFlags):
             json.dump({"figures": plain, "environment": surroundings}, sys.stdout, indent=2)
         elif self.json is not None:
             harness.write_json(self.json, figures, surroundings)
+
+    def _data(self) -> dict[str, Path | None]:
+        """Files and folders by the names that benches give them."""
+        names = ("photos", "cifar", "cifar100", "pairs", "model", "arms", "views", "tables")
+        return {name: getattr(self, name) for name in names}

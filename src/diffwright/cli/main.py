@@ -37,6 +37,7 @@ VERBS = {
     "edit paste": ("diffwright.cli.edit:PasteObject", "put an object of another picture into this one"),
     "edit remove": ("diffwright.cli.edit:RemoveObject", "take an object away"),
     "edit replay": ("diffwright.cli.edit:Replay", "do a saved edit again, bit for bit"),
+    "match": ("diffwright.cli.match:Match", "match two pictures: where each pixel of one is in the other"),
     "world": ("diffwright.cli.world:Sheet", "show pictures of the rendered world with their captions"),
     "world cache": ("diffwright.cli.world:Cache", "render pictures ahead for a training"),
     "train": ("diffwright.cli.train:Train", "train a pocket model by its recipe"),
