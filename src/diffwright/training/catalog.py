@@ -23,6 +23,11 @@ RECIPES = {
     ),
     "match-stage1": ("diffwright.training.recipes.match_stage1", "MatchStage1Task", "MatchStage1Options"),
     "match-stage2": ("diffwright.training.recipes.match_stage2", "MatchStage2Task", "MatchStage2Options"),
+    "match-regression": (
+        "diffwright.training.recipes.match_regression",
+        "MatchRegressionTask",
+        "MatchRegressionOptions",
+    ),
 }
 
 _BUDGET = ("minutes", "samples")
