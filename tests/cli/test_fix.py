@@ -149,7 +149,7 @@ def test_kinds_modes_and_held_prompts_reach_the_edit(model, tmp_path):
 
 def test_site_auto_says_what_it_chose_and_why(model, tmp_path, capsys):
     effects = tmp_path / "effects.json"
-    effects.write_text('{"effects": {"unet.down.0.resnet.0": 2.0, "te.1.mlp": 0.75, "te.0.attn": 0.5}}')
+    effects.write_text('{"unet.down.0.resnet.0": 2.0, "te.1.mlp": 0.75, "te.0.attn": 0.5}')
     words = ["--from", "cat", "--to", "dog", "--site", "auto", "--effects", str(effects), "--lam", "1e-5"]
     short = ["--steps", "1", "--count", "1", "--out", str(tmp_path / "out")]
     assert code("fix", "make", "--model", str(model), *words, *short) == 0
@@ -174,6 +174,30 @@ def test_files_without_effects_are_refused(tmp_path, text, capsys):
     assert code("fix", "sweep", "--effects", str(effects)) == 3
     assert "effects" in capsys.readouterr().err
     assert code("fix", "sweep", "--effects", str(tmp_path / "none.json")) == 3
+
+
+def test_effects_are_read_from_a_trace(tmp_path):
+    import numpy as np
+
+    from diffwright.cli.fix_words import effects
+    from diffwright.tracing.effects import Scores
+    from diffwright.tracing.result import Trace, TraceResult
+    from diffwright.tracing.states import State
+
+    states = (
+        State("te.0.attn", "attn", 0, 3),
+        State("te.0.attn", "attn", 0, 4),
+        State("te.1.mlp", "mlp", 1, 4),
+    )
+    scores = Scores(np.array([1.0]), np.array([0.0]), np.array([[0.25], [0.5], [-0.125]]))
+    TraceResult(
+        prompt="a cat",
+        subject="cat",
+        tokens={"te": ("a", "cat")},
+        spans={"te": (2, 2)},
+        traces={"text": Trace(states, {"embedding": scores})},
+    ).save(tmp_path / "trace")
+    assert effects(tmp_path / "trace") == {"te.0.attn": 0.5, "te.1.mlp": -0.125}
 
 
 def test_a_weaker_edit_is_applied_and_comes_off(model, made, tmp_path):

@@ -52,8 +52,9 @@ class Make(ModelFlags, SeedFlags):
     site: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SITE"), Repeated] = ()
     """Linear layer to change, such as te.0.attn.out or "unet.*.attn2.*.v", or "auto" to choose one and say why; the
     model's default without it."""
-    effects: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Effects of a trace, from which --site auto chooses; without them it tries every site."""
+    effects: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder that "trace" wrote (or a JSON object from sites to effects), from which --site auto chooses; without it
+    every site is tried."""
     lam: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """Ridge strength; larger changes less."""
     preserve_weight: float = 1.0

@@ -47,15 +47,15 @@ class Report(ModelFlags, OutputFlags):
 class Sweep(ModelFlags, OutputFlags):
     """Try every site and strength on development pairs, paint the best, and recommend one.
 
-    diffwright fix sweep --finalists 4 --effects trace/effects.json --json sweep.json
+    diffwright fix sweep --finalists 4 --effects runs/trace --json sweep.json
     """
 
     finalists: int = 4
     """Settings that are painted and judged; the others are screened by the denoiser alone."""
     pairs: int = 10
     """Development pairs, at most 10."""
-    effects: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Effects of a trace, a JSON object from sites to numbers, to be ranked against what the edits did."""
+    effects: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder that "trace" wrote (or a JSON object from sites to effects), to be ranked against what the edits did."""
 
     def run(self) -> None:
         """Sweep and print."""

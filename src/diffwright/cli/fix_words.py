@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffwright.core.errors import InputError
 
@@ -98,25 +98,41 @@ def lines(file: Path | None) -> list[str] | None:
 
 
 def effects(path: Path | None) -> dict[str, float] | None:
-    """Read a trace's effects, a JSON object from sites to numbers, alone or under the key ``effects``.
+    """Read the effects of a trace.
 
     Args:
-        path: the file, or a folder with ``effects.json``; None gives None.
+        path: a folder that ``diffwright trace`` wrote, or a JSON object from sites to numbers; None gives None.
+
+    Returns:
+        By site; of a trace the recovery, at the token where it is largest.
 
     Raises:
-        InputError: it holds no such object.
+        InputError: it holds no effects.
     """
     if path is None:
         return None
-    file = path / "effects.json" if path.is_dir() else path
     try:
-        content = json.loads(file.read_text("utf-8"))
-        content = content.get("effects", content)
-        found = {str(site): float(effect) for site, effect in content.items()}
+        found = _of_trace(path) if path.is_dir() else _of_object(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(
-            f'{file} holds no effects ({error}); give a JSON object such as {{"te.0.attn": 0.4}}.'
+            f'{path} holds no effects ({error}); give a folder of "diffwright trace", or a JSON object such as '
+            '{"te.0.attn": 0.4}.'
         ) from error
     if not found or not all(map(math.isfinite, found.values())):
-        raise InputError(f"{file} must hold at least one site and finite effects only.")
+        raise InputError(f"{path} must hold the effect of at least one site, and finite effects only.")
+    return found
+
+
+def _of_object(content: Mapping[str, Any]) -> dict[str, float]:
+    return {str(site): float(effect) for site, effect in content.items()}
+
+
+def _of_trace(folder: Path) -> dict[str, float]:
+    from diffwright.tracing.result import TraceResult
+
+    found: dict[str, float] = {}
+    for trace in TraceResult.load(folder).traces.values():
+        for state, recovery in zip(trace.states, trace.scores[trace.metric].recovery, strict=True):
+            if math.isfinite(recovery):
+                found[state.site] = max(found.get(state.site, -math.inf), float(recovery))
     return found

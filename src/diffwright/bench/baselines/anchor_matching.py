@@ -1,6 +1,7 @@
 """Anchor matching by training, written from the equations of Concept Ablation (its model-based variant).
 
-Kumari et al., Ablating Concepts in Text-to-Image Diffusion Models, ICCV 2023, equation 6, without the regulariser.
+Kumari et al., Ablating Concepts in Text-to-Image Diffusion Models, ICCV 2023, equation 6. The frozen model gives the
+goal; where the network in training gives it itself, a regulariser must keep the anchor from drifting along.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def anchor_matching(
     sampling_steps: int = 15,
     seed: int = 0,
 ) -> Iterator[Check]:
-    """Train e_theta(x_t, c) towards e_theta(x_t, a), no gradient through the second, x noised pictures of a.
+    """Train e_theta(x_t, c) towards e(x_t, a), e the frozen model, x noised pictures of a.
 
     The pictures are painted by the model itself first; the clock includes them.
 
@@ -67,7 +68,7 @@ def anchor_matching(
         t = scheduler.timesteps[torch.randint(sampling_steps, (batch,), generator=generator)]
         x = scheduler.add_noise(latents[part], noise(pipe, batch, generator), t)
         with torch.no_grad():
-            goal = student(x, t, encoder_hidden_states=anchor[part]).sample
+            goal = pipe.unet(x, t, encoder_hidden_states=anchor[part]).sample
         return F.mse_loss(student(x, t, encoder_hidden_states=told[part]).sample, goal)
 
     seconds = time.perf_counter() - start
