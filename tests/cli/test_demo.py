@@ -18,6 +18,7 @@ def small(monkeypatch):
     judge = Judge(ATTRIBUTES, size=32, widths=(8, 8, 16), depths=(0, 0, 0)).eval()
     monkeypatch.setattr("diffwright.weights.load.load", lambda *_, **__: pipe)
     monkeypatch.setattr(Judge, "from_pretrained", classmethod(lambda *_: judge))
+    monkeypatch.setattr("diffwright.cli.demo._matcher", lambda: None)
     monkeypatch.setattr(paint, "STEPS", 2)
     monkeypatch.setattr(fix, "STEPS", 2)
     monkeypatch.setattr(trace, "STEPS", 2)

@@ -14,12 +14,14 @@ from tyro.conf import arg
 from diffwright.cli.bars import shown
 from diffwright.cli.flags import SeedFlags, command_line
 from diffwright.core.checks import text, whole
+from diffwright.core.errors import ConfigError
 from diffwright.core.progress import Progress
 
 MISSING = (
-    "Not built yet: moving an object (edit), writing a word (text), matching two views (match). Each gets its "
-    "tile here when it works; nothing is mocked up."
+    "Not built yet: moving an object (edit), writing a word (text). Each gets its tile here when it works; "
+    "nothing is mocked up."
 )
+UNTRAINED = " Matching two views (match) is built, but this version ships no weights for it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class Demo(SeedFlags):
     """Your own words, painted beside ours."""
     fix: Annotated[tuple[str, str], arg(metavar="FROM TO")] = ("red", "blue")
     """The kind or color whose word is rewritten, and what it shows afterwards."""
+    pair: Annotated[tuple[Path, Path] | None, arg(metavar="A B")] = None
+    """Your own two pictures, matched beside ours."""
     out: Path = Path("demo")
     """Folder of index.html."""
 
@@ -52,7 +56,7 @@ class Demo(SeedFlags):
         from diffwright.weights.load import load
 
         start = time.perf_counter()
-        pipe, judge = load("pocket", device="cpu"), Judge.from_pretrained()
+        pipe, judge, matcher = load("pocket", device="cpu"), Judge.from_pretrained(), _matcher()
         source, target = self.fix
         chapters, timings = [], {}
         tour: list[tuple[str, Callable[[Progress | None], Any]]] = [
@@ -66,6 +70,14 @@ class Demo(SeedFlags):
                 lambda p: fix(pipe, judge, source=source, target=target, seed=self.seed, progress=p),
             ),
         ]
+        if matcher is not None:
+            from diffwright.cli.demo_page.match import match
+
+            tour.append(
+                ("two views matched", lambda p: match(matcher, pair=self.pair, seed=self.seed, progress=p))
+            )
+        elif self.pair is not None:
+            raise ConfigError("--pair was given, but this version ships no pocket-match; leave it out")
         for number, (name, chapter) in enumerate(tour, 1):
             print(f"[{number}/{len(tour)}] {name} ...", file=sys.stderr, flush=True)
             began = time.perf_counter()
@@ -73,6 +85,7 @@ class Demo(SeedFlags):
                 chapters.append(chapter(progress))
             timings[name] = round(time.perf_counter() - began, 2)
         model = fingerprint(pipe.unet)
+        missing = MISSING + ("" if matcher else UNTRAINED)
         footer = [
             ("command", command_line()),
             ("time", f"{time.perf_counter() - start:.0f} s on {os.cpu_count()} cores ({platform.machine()})"),
@@ -80,7 +93,7 @@ class Demo(SeedFlags):
             ("seed", str(self.seed)),
             *_versions(),
         ]
-        path = write_text(self.out / "index.html", page(chapters, MISSING, footer))
+        path = write_text(self.out / "index.html", page(chapters, missing, footer))
         record = {
             "page": str(path),
             "command": command_line(),
@@ -94,6 +107,17 @@ class Demo(SeedFlags):
         }
         lines = [f"{c.title}: {c.figure.value} {c.figure.name}" for c in chapters]
         self.say(record, "\n".join([*lines, f"Open {path.resolve()}"]))
+
+
+def _matcher() -> Any:
+    """Load the matcher, or give None where its weights are not shipped."""
+    from diffwright.weights.names import shipped_names
+
+    if "pocket-match" not in shipped_names():
+        return None
+    from diffwright.matching.matcher import Matcher
+
+    return Matcher.from_pretrained()
 
 
 def _versions() -> list[tuple[str, str]]:
