@@ -141,7 +141,7 @@ def test_every_mechanism_is_a_switch_that_does_something(pipes, switched):
         return pixels(editor.edit([OPERATIONS["move"]]))
 
     # The published strengths are for a network of another size.
-    base = quick("reference", energy=50.0, image_prompt=1.0)
+    base = quick("reference", energy=50.0, image_prompt=1.0, travel=(0.3, 0.7))
     assert not np.array_equal(edited(base), edited(replace(base, **switched)))
 
 

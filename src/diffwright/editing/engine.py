@@ -194,25 +194,14 @@ class Engine:
         found = self._words.get(prompt)
         return self._words.put(prompt, encode(self.pipe, [prompt])) if found is None else found
 
-    @torch.no_grad()
     def _tokens(self, picture: Picture, frame: Frame) -> tuple[Tensor, Tensor]:
         """Image tokens of what a frame shows, and of an empty picture, (1, T, D) each."""
         assert self.image_prompt is not None
         key = "tokens", picture.key, frame
         found = self._words.get(key)
         if found is None:
-            projection = self.image_prompt.image_proj
-            parameter = next(projection.parameters())
-            if self.tower is None:
-                queries, context = projection.latents.shape[1], projection.proj_out.out_features  # pyright: ignore
-                found = (parameter.new_zeros(1, queries, context),) * 2  # pyright: ignore
-            else:
-                pixels = self.tower.pixels(frame.cut(picture.pixels))
-                both = torch.cat([pixels, torch.zeros_like(pixels)])
-                told, empty = projection(self.tower(both).to(parameter)).chunk(2)
-                found = told, empty
-            self._words.put(key, found)
-        return found
+            found = self.image_prompt.tokens(frame.cut(picture.pixels), self.tower)
+        return self._words.put(key, found)
 
     def _picture(self, task: Task, frame: Frame, latents: Tensor) -> np.ndarray:
         coded = self.coded(task.picture, frame) if task.preset.detail else None

@@ -247,6 +247,22 @@ class ImagePrompt(nn.Module):
                 f"the image prompt reads tokens of width {self.image_width}, the image tower gives {tower.width}"
             )
 
+    @torch.no_grad()
+    def tokens(self, image_u8: np.ndarray, tower: ImageTower | None) -> tuple[Tensor, Tensor]:
+        """Prompt tokens of a picture and of an empty one; zeros without a tower.
+
+        Shapes:
+            uint8 (H, W, 3) -> (1, queries, context), (1, queries, context)
+        """
+        parameter = next(self.image_proj.parameters())
+        if tower is None:
+            queries, context = self.image_proj.latents.shape[1], self.image_proj.proj_out.out_features  # pyright: ignore
+            nothing = parameter.new_zeros(1, queries, context)  # pyright: ignore
+            return nothing, nothing
+        pixels = tower.pixels(image_u8)
+        both = self.image_proj(tower(torch.cat([pixels, torch.zeros_like(pixels)])).to(parameter))
+        return both[:1], both[1:]
+
     @contextmanager
     def installed(self, unet: Any) -> Iterator[Dial]:
         """Let the UNet's cross-attentions read image tokens while the block runs.
@@ -266,7 +282,7 @@ class ImagePrompt(nn.Module):
                 processor.to_k_ip, processor.to_v_ip = nn.ModuleList([key]), nn.ModuleList([value])
                 stack.callback(attention.set_processor, attention.processor)
                 attention.set_processor(processor)
-                dial.scales.append(processor.scale)
+                dial.scales.append(processor.scale)  # pyright: ignore[reportArgumentType]
             stack.callback(setattr, unet, "encoder_hid_proj", projection)
             unet.encoder_hid_proj = None
             yield dial

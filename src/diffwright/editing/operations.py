@@ -319,9 +319,9 @@ def _look(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Nearest values of a mask at points, False outside."""
     height, width = mask.shape
     at = np.floor(points + 0.5)
-    inside = ((at >= 0) & (at < [width, height])).all(axis=-1)
-    x, y = np.where(inside[..., None], at, 0).astype(int).transpose(-1, *range(points.ndim - 1))
-    return mask[y, x] & inside
+    inside = np.all((at >= 0) & (at < [width, height]), axis=-1)
+    cell = np.where(inside[..., None], at, 0).astype(int)
+    return mask[cell[..., 1], cell[..., 0]] & inside
 
 
 def _middle(mask: np.ndarray) -> np.ndarray:

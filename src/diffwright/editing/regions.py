@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,13 +45,12 @@ class Plan:
 
     def to(self, device: torch.device) -> Plan:
         """The same on another device."""
-        return Plan(
-            tuple(_region_to(r, device) for r in self.regions),
-            *(
-                t.to(device)
-                for t in (self.share, self.edited, self.loose, self.free, self.vacated, self.kept)
-            ),
-            tuple((to.to(device), at.to(device)) for to, at in self.moves),
+        masks = ("share", "edited", "loose", "free", "vacated", "kept")
+        return replace(
+            self,
+            regions=tuple(_region_to(r, device) for r in self.regions),
+            moves=tuple((to.to(device), at.to(device)) for to, at in self.moves),
+            **{name: getattr(self, name).to(device) for name in masks},
         )
 
 
@@ -142,12 +141,10 @@ def _move(p: Placement, frame: Frame, theirs: Frame) -> tuple[Tensor, Tensor]:
 
 
 def _region_to(r: Region, device: torch.device) -> Region:
-    return Region(
-        r.task,
-        r.guide,
-        tuple(m.to(device) for m in r.gen),
-        tuple(at.to(device) for at in r.places),
-        r.gud.to(device),
-        r.vacated.to(device),
-        weights=r.weights,
+    return replace(
+        r,
+        gen=tuple(m.to(device) for m in r.gen),
+        places=tuple(at.to(device) for at in r.places),
+        gud=r.gud.to(device),
+        vacated=r.vacated.to(device),
     )

@@ -122,7 +122,9 @@ def read_edit(folder: str | PathLike[str]) -> Saved:
         if hashlib.sha256(source.tobytes()).hexdigest() != record["source_sha256"]:
             raise InputError(f"{folder / record['source']} was changed since the edit was saved; restore it")
         operations = tuple(_operation(entry, folder, source) for entry in record["operations"])
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in record["preset"].items()}
+        settings: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in record["preset"].items()
+        }
         return Saved(
             operations,
             Preset(**settings),
@@ -139,18 +141,16 @@ def read_edit(folder: str | PathLike[str]) -> Saved:
 
 
 def _operation(entry: Mapping[str, Any], folder: Path, source: np.ndarray) -> Operation:
-    values = {}
-    size = source.shape[:2]
+    values: dict[str, Any] = {}
     if "reference" in entry:
         values["reference"] = load_image(folder / Path(entry["reference"]).name)
     for name, value in entry.items():
         if name in ("kind", "reference"):
             continue
         if name.endswith("mask") and value is not None:
-            other = name == "reference_mask"
-            shape = values["reference"].shape[:2] if other else size
-            values[name] = load_mask(folder / Path(value).name, shape)
-        elif name in ("points", "to"):
+            guide = values["reference"] if name == "reference_mask" else source
+            values[name] = load_mask(folder / Path(value).name, (guide.shape[0], guide.shape[1]))
+        elif name in ("points", "to") and value is not None:
             values[name] = tuple(tuple(point) for point in value)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
