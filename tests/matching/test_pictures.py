@@ -3,6 +3,7 @@ import pytest
 
 from diffwright.core.errors import InputError
 from diffwright.matching.pictures import (
+    INK,
     UNKNOWN,
     checkerboard,
     confidence_picture,
@@ -67,6 +68,8 @@ def test_match_lines_put_pictures_of_other_sizes_side_by_side():
     shown = match_lines(a, b, points, points, np.array([0.2, 1.0]), height=128)
     assert shown.shape == (128, 192 + 16 + 64, 3)
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 50
-    assert match_lines(a, b, points[:0], points[:0]).shape[0] == 360
+    none = match_lines(a, b, points[:0], points[:0])
+    assert none.shape[0] == 360
+    assert (none == INK).all(axis=2).any()
     with pytest.raises(InputError, match="matches"):
         match_lines(a, b, points, points[:1])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffwright.matching import confidence as trust
 from diffwright.matching.cascade import Cascade
-from diffwright.matching.fields import flow_of_field, landing, resize_field, round_trip_error
+from diffwright.matching.fields import flow_of_field, landing, resize_field, round_trip_error, size_of
 from diffwright.matching.hypotheses import Hypothesis, Turned, upright_field, upright_reverse
 from diffwright.matching.model import COARSE, MatchConfig
 from diffwright.matching.output import MatchOutput
@@ -42,7 +42,7 @@ def square(image: Tensor, size: int) -> Tensor:
     Shapes:
         (1, 3, H, W) -> (1, 3, size, size)
     """
-    if image.shape[-2:] == (size, size):
+    if size_of(image) == (size, size):
         return image
     return F.interpolate(
         image, size=(size, size), mode="bilinear", align_corners=False, antialias=True
@@ -87,11 +87,11 @@ def weigh(jobs: Sequence[Job], found: Cascade, config: MatchConfig) -> tuple[Ten
         -> evidence (B, 5, h, w), gate (B, 1, h, w), occlusion (B, 1, h, w), on the grid of the field
     """
     a, b, inside = batch(jobs)
-    height, width = found.field.shape[-2:]
+    height, width = size_of(found.field)
     zoom = torch.stack([job.turned.linear.det().abs().sqrt() for job in jobs]).to(a)[:, None, None, None]
     cell = zoom * config.size / width
     size_b = b.shape[-2] // COARSE, b.shape[-1] // COARSE
-    coarse = resize_field(found.field.float(), (config.size // COARSE,) * 2)
+    coarse = resize_field(found.field.float(), (config.grid(1), config.grid(1)))
 
     def fine(values: Tensor) -> Tensor:
         return F.interpolate(values, size=(height, width), mode="bilinear", align_corners=False)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffwright.matching.cost import local_cost, local_cost_of_features, matchability
 from diffwright.matching.diffusion import spread
-from diffwright.matching.fields import resize_field
+from diffwright.matching.fields import resize_field, size_of
 from diffwright.matching.model import MatchModel
 from diffwright.matching.nets import Features
 from diffwright.matching.stages import (
@@ -61,11 +61,12 @@ class Cascade:
 
     def row(self, number: int) -> Cascade:
         """Give the same of one pair alone."""
-        rows = {
-            name: None if values is None else values[number : number + 1]
-            for name, values in vars(self).items()
-        }
-        return Cascade(**rows)
+        return replace(
+            self,
+            **{
+                name: values[number : number + 1] for name, values in vars(self).items() if values is not None
+            },
+        )
 
 
 @torch.no_grad()
@@ -111,7 +112,7 @@ def _one_way(
     stages = min(options.stages, model.config.stages)
     start = initial_field(pair, options.initial)
     if given is not None:
-        start = _merged(start, resize_field(given, _size(start)), lambda field: _support1(pair, field))
+        start = _merged(start, resize_field(given, size_of(start)), lambda field: _support1(pair, field))
     top = matchability(pair.chance)[0]
     if stages == 0:
         zero = torch.zeros_like(start[:, :1])
@@ -121,7 +122,7 @@ def _one_way(
     fine_a, fine_b = a.fine, b.fine
     if stages == 1 or fine_a is None or fine_b is None:
         return Cascade(first.field, first.log_b, first.samples, spread1, start, first.field, top)
-    fine = resize_field(first.field, _size(fine_a))
+    fine = resize_field(first.field, size_of(fine_a))
     if given is not None:
         fine = _merged(fine, given, lambda field: _support2(fine_a, fine_b, field))
     second = run_stage2(model, a, b, fine, generators, options, on_field)
@@ -155,8 +156,4 @@ def _support2(a: Tensor, b: Tensor, field: Tensor) -> Tensor:
 
 
 def _resized(values: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(values, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _size(values: Tensor) -> tuple[int, int]:
-    return values.shape[-2], values.shape[-1]
+    return F.interpolate(values, size=size_of(like), mode="bilinear", align_corners=False)

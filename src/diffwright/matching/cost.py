@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffwright.core.geometry import pixel_grid
-from diffwright.matching.fields import Size, landing
+from diffwright.matching.fields import Size, landing, size_of
 
 NEVER = -1e4
 """Logit of a match with a cell outside the picture."""
@@ -33,7 +33,7 @@ def global_cost(levels_a: Sequence[Tensor], levels_b: Sequence[Tensor]) -> Tenso
     """
     a, b = _stacked(levels_a), _stacked(levels_b)
     cost = a.flatten(2).transpose(1, 2) @ b.flatten(2) / len(levels_a)
-    return cost.unflatten(2, b.shape[-2:]).unflatten(1, a.shape[-2:])
+    return cost.unflatten(2, size_of(b)).unflatten(1, size_of(a))
 
 
 def argmax_field(cost: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -127,7 +127,7 @@ def local_cost(cost: Tensor, field: Tensor, radius: int = 4) -> Tensor:
     Shapes:
         cost (B, h, w, h', w'), field (B, 2, h, w) -> (B, (2r+1)^2, h, w)
     """
-    size = cost.shape[-2:]
+    size = size_of(cost)
     corner, part = _corners(field, size, radius)
     steps = torch.arange(2 * radius + 2, device=field.device)
     x = corner[:, 0, :, :, None] + steps
@@ -153,7 +153,7 @@ def local_cost_of_features(a: Tensor, b: Tensor, field: Tensor, radius: int = 4)
         a (B, D, h, w), b (B, D, h', w'), field (B, 2, h, w) -> (B, (2r+1)^2, h, w)
     """
     batch, _, height, width = a.shape
-    size = b.shape[-2:]
+    size = size_of(b)
     corner, part = _corners(field, size, radius)
     own = a.movedim(1, -1).flatten(0, 2)
     others = b.movedim(1, -1).flatten(0, 2)
@@ -170,10 +170,10 @@ def local_cost_of_features(a: Tensor, b: Tensor, field: Tensor, radius: int = 4)
 
 
 def _stacked(levels: Sequence[Tensor]) -> Tensor:
-    size = levels[0].shape[-2:]
+    size = size_of(levels[0])
     resized = [
         level
-        if level.shape[-2:] == size
+        if size_of(level) == size
         else F.interpolate(level, size=size, mode="bilinear", align_corners=False)
         for level in levels
     ]

@@ -24,6 +24,7 @@ from diffwright.diffusion.backbones import describe
 from diffwright.diffusion.hooks import taps
 from diffwright.diffusion.prompts import encode_pooled
 from diffwright.diffusion.sites import match
+from diffwright.matching.fields import size_of
 from diffwright.matching.model import COARSE
 
 
@@ -124,6 +125,6 @@ def _unit(level: Tensor, inside: Tensor | None) -> Tensor:
     """Without their mean over the picture, features tell places apart; then unit length."""
     weight = torch.ones_like(level[:, :1])
     if inside is not None:
-        weight = (F.adaptive_avg_pool2d(inside.to(level), level.shape[-2:]) > 0.5).to(level)
+        weight = (F.adaptive_avg_pool2d(inside.to(level), size_of(level)) > 0.5).to(level)
     mean = (level * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1)
     return F.normalize(level - mean, dim=1) * weight

@@ -16,6 +16,11 @@ from diffwright.core.geometry import pixel_grid
 Size = tuple[int, int]
 
 
+def size_of(values: Tensor) -> Size:
+    """Give (h, w), the last two sizes of a map."""
+    return values.shape[-2], values.shape[-1]
+
+
 def resize_field(field: Tensor, size: Size) -> Tensor:
     """Resize a field bilinearly, its vectors with it; half a cell beyond the outer centers goes on linearly.
 

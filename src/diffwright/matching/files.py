@@ -139,7 +139,7 @@ def _parse_flo(data: bytes, name: str) -> Flow:
         )
     flow = np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
     with np.errstate(invalid="ignore"):
-        known = (np.abs(flow) <= UNKNOWN).all(axis=2)
+        known = np.asarray((np.abs(flow) <= UNKNOWN).all(axis=2))
     return Flow(np.where(known[..., None], flow, np.float32(0)), known)
 
 
@@ -159,7 +159,7 @@ def _parse_npz(data: bytes, name: str) -> Flow:
         raise InputError(f"{name} holds flow {flow.dtype}{flow.shape}, expected floats (H, W, 2)")
     _check_size(flow.shape[1], flow.shape[0], name)
     flow = flow.astype(np.float32)
-    known = np.isfinite(flow).all(axis=2)
+    known = np.asarray(np.isfinite(flow).all(axis=2))
     return Flow(np.where(known[..., None], flow, np.float32(0)), known)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffwright.core.geometry import pixel_grid
 from diffwright.matching.cost import dual_softmax, global_cost
-from diffwright.matching.fields import Size, sample
+from diffwright.matching.fields import Size, sample, size_of
 from diffwright.matching.nets import FeatureNet
 
 CANVAS_STEP = 32
@@ -123,7 +123,8 @@ def turn(
     height, width = canvas or _canvas(linear, size)
     step = math.sqrt(abs(float(linear.det()))) * min(image_b.shape[-2:]) / size
     if step > 1:
-        image_b = _resized(image_b, tuple(round(side / step) for side in image_b.shape[-2:]))
+        high, wide = size_of(image_b)
+        image_b = _resized(image_b, (round(high / step), round(wide / step)))
     offset = pixel_grid(height, width, like=image_b)
     offset = offset - offset.new_tensor([(width - 1) / 2, (height - 1) / 2])[:, None, None]
     unit = torch.einsum("ij,bjhw->bihw", linear.to(offset), offset) / (size / 2)
@@ -242,7 +243,7 @@ def _everywhere(view: Turned) -> Tensor:
 
 
 def _resized(image: Tensor, size: Size) -> Tensor:
-    if image.shape[-2:] == size:
+    if size_of(image) == size:
         return image
     shown = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
     return shown.clamp(-1, 1)
@@ -255,5 +256,5 @@ def _offsets(size: Size, like: Tensor) -> Tensor:
 
 
 def _carried(field: Tensor, linear: Tensor) -> Tensor:
-    offset = _offsets(field.shape[-2:], field)  # pyright: ignore[reportArgumentType]
+    offset = _offsets(size_of(field), field)
     return torch.einsum("ij,bjhw->bihw", linear.to(field), offset + field) - offset

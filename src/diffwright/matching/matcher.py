@@ -21,7 +21,7 @@ from diffwright.core.seeding import generator
 from diffwright.matching.assembly import Job, assemble, batch, judge, square
 from diffwright.matching.cascade import run
 from diffwright.matching.diffusion import Level
-from diffwright.matching.fields import field_of_flow
+from diffwright.matching.fields import field_of_flow, size_of
 from diffwright.matching.files import UNKNOWN
 from diffwright.matching.hypotheses import UPRIGHT, Turned, choose, turn, turned_field
 from diffwright.matching.model import FINE, MatchModel
@@ -238,7 +238,7 @@ class Matcher:
         self, flow: Tensor, shape_a: tuple[int, ...], shape_b: tuple[int, ...], turned: Turned
     ) -> Tensor:
         """Another matcher's flow on the fine grid, towards B as it was turned."""
-        if tuple(flow.shape[-2:]) != shape_a[:2]:
+        if size_of(flow) != shape_a[:2]:
             raise InputError(
                 f"flow of {flow.shape[-1]} x {flow.shape[-2]} was given for a picture A of {shape_a[1]} x"
                 f" {shape_a[0]} pixels; give one vector a pixel of A"
@@ -291,7 +291,8 @@ def _at_most(image: Tensor, side: int) -> Tensor:
     shrink = side / min(image.shape[-2:])
     if shrink >= 1:
         return image
-    size = tuple(max(1, round(length * shrink)) for length in image.shape[-2:])
+    high, wide = size_of(image)
+    size = round(high * shrink), round(wide * shrink)
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True).clamp(-1, 1)
 
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffwright.matching.fields import size_of
+
 GROUPS = 8
 FAINTEST = 0.02
 """Smallest standard deviation that a picture in [-1, 1] is divided by, so that a blank one stays blank."""
@@ -126,7 +128,7 @@ class FeatureNet(nn.Module):
         units = [F.normalize(level.float(), dim=1) for level in levels]
         if inside is None:
             return Features((units[0], units[1]), units[2] if fine else None)
-        masks = [F.adaptive_avg_pool2d(inside.float(), unit.shape[-2:]) > 0.5 for unit in units]
+        masks = [F.adaptive_avg_pool2d(inside.float(), size_of(unit)) > 0.5 for unit in units]
         units = [unit * mask for unit, mask in zip(units, masks, strict=True)]
         return Features((units[0], units[1]), units[2] if fine else None, masks[0][:, 0])
 
@@ -195,9 +197,7 @@ class FieldDenoiser(nn.Module):
                 self.grow.append(_conv(widths[i + 1], width))
         self.middle = _layers([widths[-1]], widths[-1], embedding, attention > 0)
         self.norm = nn.GroupNorm(GROUPS, base)
-        self.out = _conv(base, 3 * patch * patch)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = _silent(_conv(base, 3 * patch * patch))
 
     def encode(self, condition: Tensor) -> Tensor:
         """Compute the part of the first layer that depends on the conditions only.
@@ -246,12 +246,10 @@ class TimedResidual(nn.Module):
     def __init__(self, before: int, width: int, embedding: int, attention: bool) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.GroupNorm(GROUPS, before), nn.GroupNorm(GROUPS, width)
-        self.conv1, self.conv2 = _conv(before, width), _conv(width, width)
+        self.conv1, self.conv2 = _conv(before, width), _silent(_conv(width, width))
         self.time = nn.Linear(embedding, 2 * width)
         self.skip = nn.Identity() if before == width else nn.Conv2d(before, width, 1)
         self.attention = Attention(width) if attention else None
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """Map ``x`` (B, before, h, w) to (B, width, h, w)."""
@@ -268,9 +266,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = nn.GroupNorm(GROUPS, width)
-        self.qkv, self.out = nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.qkv, self.out = nn.Conv2d(width, 3 * width, 1), _silent(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Add what each cell of ``x`` (B, width, h, w) reads from the others."""
@@ -282,6 +278,13 @@ class Attention(nn.Module):
 
 def _conv(before: int, width: int) -> nn.Conv2d:
     return nn.Conv2d(before, width, 3, padding=1)
+
+
+def _silent(conv: nn.Conv2d) -> nn.Conv2d:
+    """Start at zero, so that the layer adds nothing before it has learned."""
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
+    return conv
 
 
 def _seeing(before: int, width: int, dilation: int = 1) -> nn.Conv2d:

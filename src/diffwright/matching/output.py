@@ -168,5 +168,5 @@ def _evenly(x: np.ndarray, y: np.ndarray, score: np.ndarray, n: int) -> np.ndarr
     block = (y * side).astype(int) * side + (x * side).astype(int)
     order = np.lexsort((-score, block))
     first = np.flatnonzero(np.diff(block[order], prepend=-1))
-    rank = np.arange(len(order)) - np.repeat(first, np.diff([*first, len(order)]))
+    rank = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
     return order[np.lexsort((-score[order], rank))][:n]

@@ -152,6 +152,8 @@ def match_lines(
         for x, y in ends:
             draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=(*color, alpha), outline=(255, 255, 255, alpha))
     page = Image.alpha_composite(page.convert("RGBA"), layer).convert("RGB")
+    if not len(points_a):
+        _note(page, "no match is confident enough")
     return np.asarray(page.resize((page.width // twice, height), Image.Resampling.LANCZOS))
 
 
@@ -186,13 +188,23 @@ def _with_legend(shown: np.ndarray, reach: float) -> np.ndarray:
     page, font = Image.fromarray(shown), ImageFont.load_default(12)
     mask = Image.new("L", (side, side))
     ImageDraw.Draw(mask).ellipse([0, 0, side - 1, side - 1], fill=255)
-    page.paste(Image.fromarray(wheel(side)), (6, page.height - side - 24), mask)
     text, draw = f"{reach:.3g} px", ImageDraw.Draw(page)
+    x, y = 6, page.height - side - 24
+    draw.ellipse([x - 3, y - 3, x + side + 2, y + side + 2], fill=PAPER)
+    page.paste(Image.fromarray(wheel(side)), (x, y), mask)
     wide = font.getlength(text)
     left, top = 6 + max(0, (side - wide) / 2), page.height - 20
     draw.rectangle([left - 3, top - 1, left + wide + 3, top + 15], fill=PAPER)
     draw.text((left, top), text, INK, font=font)
     return np.asarray(page)
+
+
+def _note(page: Image.Image, text: str) -> None:
+    """Write a line into the middle of a picture."""
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(28)
+    x, y, wide = page.width / 2, page.height / 2, font.getlength(text)
+    draw.rectangle([x - wide / 2 - 12, y - 24, x + wide / 2 + 12, y + 24], fill=PAPER)
+    draw.text((x, y), text, INK, font=font, anchor="mm")
 
 
 def _scaled(image: np.ndarray, scale: float) -> Image.Image:

@@ -36,7 +36,7 @@ from diffwright.matching.diffusion import (
     levels,
     robust_average,
 )
-from diffwright.matching.fields import resize_field
+from diffwright.matching.fields import resize_field, size_of
 from diffwright.matching.model import MatchConfig, MatchModel
 from diffwright.matching.nets import Features
 
@@ -271,7 +271,7 @@ def run_stage(
     """
     config, k = model.config, options.samples
     run = _Run(model, stage, condition, start, options)
-    noise = initial_noise(generators, k, start.shape[-2:], start)  # pyright: ignore[reportArgumentType]
+    noise = initial_noise(generators, k, size_of(start), start)
 
     def fields(x0: Tensor) -> Tensor:
         return to_field(config, stage, x0, run.start).unflatten(0, (-1, k))
@@ -335,7 +335,7 @@ def run_stage2(
     """
     if a.fine is None:
         raise ConfigError("stage 2 was given no fine features; compute them with fine=True")
-    start = resize_field(coarse, a.fine.shape[-2:])  # pyright: ignore[reportArgumentType]
+    start = resize_field(coarse, size_of(a.fine))
 
     def condition(field: Tensor) -> Tensor:
         return condition_stage2(model.config, a, b, field)
@@ -401,5 +401,5 @@ def _grid_of(field: Tensor) -> Tensor:
 
 def _coordinates(field: Tensor) -> Tensor:
     """Coordinates from -1 to 1 across the grid, (B, 2, h, w)."""
-    place = pixel_grid(*field.shape[-2:], like=field)
+    place = pixel_grid(*size_of(field), like=field)
     return ((place + 0.5) / _grid_of(field) * 2 - 1).expand(len(field), -1, -1, -1)
