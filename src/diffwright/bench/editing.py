@@ -17,7 +17,7 @@ from diffwright.bench.baselines.editing import (
     identity,
 )
 from diffwright.bench.editing_cases import TASKS, Case, cases
-from diffwright.bench.editing_cost import cost_figures
+from diffwright.bench.editing_cost import cost_figures, real_size_figures
 from diffwright.bench.editing_files import export_cases, score_folder
 from diffwright.bench.editing_metrics import mean, measure, wins
 from diffwright.bench.harness import Figure
@@ -76,6 +76,7 @@ def run(
         figures |= _presets(bench, editor, ours, scissors)
     figures |= _spread(editor, test["remove"][: 2 if quick else SPREAD_CASES], 3 if quick else SEEDS)
     figures |= cost_figures(editor, test["move"][0], 1 if quick else 5)
+    figures |= real_size_figures()
     figures["failed_share"] = Figure(bench.failed / max(bench.tried, 1), "", "lower", f"{bench.tried} edits")
     figures["paste_dilation"] = Figure(paste.ring, "px", "lower", f"chosen on development cases: {paste}")
     return figures

@@ -287,14 +287,15 @@ def _case(name: str, task: str, hard: bool, draft: Draft) -> Case:
     shadows = nothing if task == "paste" else shots.shadows[0, draft.thing].numpy()
     if task != "remove":
         shadows = shadows | shots.shadows[1, draft.thing].numpy()
-    wholes = tuple(shots.whole[k, min(draft.thing, shots.whole.shape[1] - 1)].numpy() for k in (0, 1))
+    last = shots.whole.shape[1] - 1
+    before, after = (shots.whole[k, min(draft.thing, last)].numpy() for k in (0, 1))
     return Case(
         name=name,
         task=task,
         hard=hard,
         picture=picture,
         truth=truth,
-        operation=_operation(task, draft, source, destination, wholes),
+        operation=_operation(task, draft, source, destination, (before, after)),
         caption=caption(draft.before, 0, full=True).text,
         source=source,
         destination=destination,
