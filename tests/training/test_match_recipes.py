@@ -71,7 +71,7 @@ def test_stage1_holds_the_features_it_was_trained_on(folder, features, stage1):
         assert torch.equal(tensor, after.features.state_dict()[name]), name
     figures = result(folder, "stage1")
     assert figures["reduction"] == pytest.approx(1 - figures["aepe"] / figures["aepe_start"])
-    assert {"world_aepe", "world_aepe_start", "world_reduction", "pck5"} <= set(figures)
+    assert {"world_aepe", "world_aepe_start", "world_reduction", "turned_reduction", "pck5"} <= set(figures)
 
 
 def test_stage2_completes_the_model(folder, stage1, stage2):

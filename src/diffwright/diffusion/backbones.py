@@ -39,7 +39,9 @@ _BOTH = ("epsilon", "v_prediction")
 
 TABLE = (
     Backbone("pocket", "pocket", _BOTH, ("generate", "trace", "fix", "edit"), ("te",), 8, 8, 3.0),
-    Backbone("sd", "Stable Diffusion 1.x, 2.x", _BOTH, ("generate", "trace", "fix", "edit"), ("te",), 4, 4, 7.5),
+    Backbone(
+        "sd", "Stable Diffusion 1.x, 2.x", _BOTH, ("generate", "trace", "fix", "edit"), ("te",), 4, 4, 7.5
+    ),
     Backbone("sd-inpaint", "Stable Diffusion 1.x, 2.x inpainting", _BOTH, ("fix",), ("te",), 4, 9, 7.5),
     Backbone(
         "sdxl", "Stable Diffusion XL base", _BOTH, ("generate", "trace", "fix"), ("te", "te2"), 4, 4, 5.0

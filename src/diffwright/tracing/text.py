@@ -53,8 +53,10 @@ class Run:
         """Keep the first positions only; by the causal mask they do not depend on later ones."""
         mask = self.call["attention_mask"]
         return Run(
-            *([rows[:, :length] for rows in part] for part in (self.streams, self.attn, self.mlp)),
-            self.call | {"attention_mask": None if mask is None else mask[..., :length, :length]},
+            streams=[rows[:, :length] for rows in self.streams],
+            attn=[rows[:, :length] for rows in self.attn],
+            mlp=[rows[:, :length] for rows in self.mlp],
+            call=self.call | {"attention_mask": None if mask is None else mask[..., :length, :length]},
         )
 
 

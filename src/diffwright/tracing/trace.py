@@ -13,14 +13,14 @@ from diffwright.core.checks import one_of, text, whole
 from diffwright.core.errors import ConfigError
 from diffwright.core.progress import Progress
 from diffwright.core.results import Stopwatch
-from diffwright.tracing.corruption import read
+from diffwright.tracing.corruption import Reading, read
 from diffwright.tracing.effects import Scores, strongest
 from diffwright.tracing.job import Job
 from diffwright.tracing.result import Trace, TraceResult, figures_of
 from diffwright.tracing.resume import Pieces
 from diffwright.tracing.scores import PictureScore, Scored
 from diffwright.tracing.states import BRANCH, TEXT_KINDS, UNET_KINDS, State, text_states, unet_states
-from diffwright.tracing.text import check_conventions, run_of
+from diffwright.tracing.text import Run, check_conventions, run_of
 from diffwright.tracing.unet import Sampling
 from diffwright.weights.fingerprint import fingerprint
 
@@ -45,6 +45,7 @@ def causal_trace(
     sampling: Sampling | None = None,
     screen: bool = False,
     resume: str | PathLike[str] | None = None,
+    model: str | None = None,
     progress: Progress | None = None,
 ) -> TraceResult:
     """Find the states of a model that decide about the subject of a prompt.
@@ -73,6 +74,7 @@ def causal_trace(
         screen: read the text encoding only up to its end token. That leaves out the padding, which the UNet
             reads too, and is several times faster; for ``parts=("text",)`` and ``metrics=("embedding",)``.
         resume: a file that keeps finished pieces, so that an interrupted trace goes on; it is left in place.
+        model: fingerprint of the weights, where the caller knows it; hashing a large model takes seconds.
         progress: is told the UNet calls done; may cancel.
 
     Returns:
@@ -87,16 +89,12 @@ def causal_trace(
         Basu et al., Localizing and Editing Knowledge in Text-to-Image Generative Models, ICLR 2024.
     """
     text("prompt", prompt)
-    chosen = _components(parts, components)
-    sampling = sampling or Sampling()
-    _check_metrics(metrics, scorers, chosen, screen and tokens != "all", screen)
+    chosen, sampling = _components(parts, components), sampling or Sampling()
+    _check_metrics(metrics, scorers, chosen)
+    _check_screen(screen, tokens, metrics, chosen)
     _check_seeds(seeds)
     readings = read(pipe, prompt, subject)
-    states: dict[str, list[State]] = {}
-    if "text" in chosen:
-        states["text"] = text_states(readings, chosen["text"], window, tokens)
-    if "unet" in chosen:
-        states["unet"] = unet_states(pipe, chosen["unet"])
+    states = _states(pipe, readings, chosen, window, tokens)
     settings = {
         "components": chosen,
         "window": window,
@@ -108,21 +106,15 @@ def causal_trace(
         **asdict(sampling),
         "guidance": sampling.scale(pipe),
     }
-    watch, model = Stopwatch(), fingerprint(pipe)
+    model, watch = model or fingerprint(pipe), Stopwatch()
+    pieces = Pieces(resume, {"prompt": prompt, "subject": subject, "model": model, **settings})
     with watch("trace"):
-        clean = [run_of(reading) for reading in readings]
-        check_conventions(pipe, prompt, readings, clean)
-        if screen:
-            clean = [run.cut(max(reading.end for reading in readings) + 1) for run in clean]
-        pieces = Pieces(resume, {"prompt": prompt, "subject": subject, "model": model, **settings})
+        clean = _clean_runs(pipe, prompt, readings, screen)
         job = Job(pipe, readings, clean, states, noise, metrics, scorers, sampling, pieces, progress)
-        scored = job.scores(seeds)
-    traces = {part: _trace(states[part], rows, screen) for part, rows in scored.items()}
-    pictures = {}
-    if "pictures" in metrics:
+        traces = {part: _trace(states[part], rows, screen) for part, rows in job.scores(seeds).items()}
+    with watch("pictures"):
         best = {part: strongest(t.states, t.scores[t.metric], 1)[0].state for part, t in traces.items()}
-        with watch("pictures"):
-            pictures = job.pictures(seeds[0], best)
+        pictures = job.pictures(seeds[0], best) if "pictures" in metrics else {}
     return TraceResult(
         prompt=prompt,
         subject=subject,
@@ -138,6 +130,23 @@ def causal_trace(
         seeds=list(seeds),
         model=model,
     )
+
+
+def _states(
+    pipe: Any, readings: Sequence[Reading], chosen: Mapping[str, Sequence[str]], window: int, tokens: str
+) -> dict[str, list[State]]:
+    listed = {
+        "text": lambda kinds: text_states(readings, kinds, window, tokens),
+        "unet": lambda kinds: unet_states(pipe, kinds),
+    }
+    return {part: listed[part](kinds) for part, kinds in chosen.items()}
+
+
+def _clean_runs(pipe: Any, prompt: str, readings: Sequence[Reading], screen: bool) -> list[Run]:
+    runs = [run_of(reading) for reading in readings]
+    check_conventions(pipe, prompt, readings, runs)
+    length = max(reading.end for reading in readings) + 1
+    return [run.cut(length) for run in runs] if screen else runs
 
 
 def _components(parts: Sequence[str], components: Sequence[str] | None) -> dict[str, list[str]]:
@@ -156,11 +165,7 @@ def _components(parts: Sequence[str], components: Sequence[str] | None) -> dict[
 
 
 def _check_metrics(
-    metrics: Sequence[str],
-    scorers: Sequence[PictureScore],
-    chosen: Mapping[str, Sequence[str]],
-    screened: bool,
-    screen: bool,
+    metrics: Sequence[str], scorers: Sequence[PictureScore], chosen: Mapping[str, Sequence[str]]
 ) -> None:
     if not metrics or isinstance(metrics, str):
         raise ConfigError(f"metrics is {metrics!r}; give a list of {', '.join(METRICS)}.")
@@ -170,7 +175,12 @@ def _check_metrics(
         raise ConfigError("The UNet was to be traced by the text embedding alone; add denoiser or pictures.")
     if scorers and "pictures" not in metrics:
         raise ConfigError("Scorers look at pictures, but none are painted; add the metric pictures.")
-    if screen and not (screened and list(chosen) == ["text"] and list(metrics) == ["embedding"]):
+
+
+def _check_screen(
+    screen: bool, tokens: str, metrics: Sequence[str], chosen: Mapping[str, Sequence[str]]
+) -> None:
+    if screen and (tokens == "all" or list(metrics) != ["embedding"] or list(chosen) != ["text"]):
         raise ConfigError(
             "screen reads no padding, so it works for parts=('text',), metrics=('embedding',) and tokens "
             "'subject' or 'prompt' only; leave it out."

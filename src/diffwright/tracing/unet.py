@@ -36,7 +36,8 @@ class Sampling:
     Args:
         steps: denoising steps, at least 1.
         guidance: classifier-free guidance scale; 1 switches it off, None takes the layout's default.
-        between: first step that is restored and the one after the last; None for all, as in the paper.
+        between: first step that is restored and the one after the last, counted from 0 by calls of the UNet
+            (a second-order sampler makes two a step); None for all, as in the paper.
         branches: ``both`` restores the branches with and without text, ``cond`` the one with text only.
         rows: most UNet rows computed at once, guidance included; None chooses by the size of the latents.
         half: let matrix products and convolutions run in bfloat16.

@@ -93,6 +93,13 @@ def test_b_may_lie_on_a_larger_canvas():
     )
     assert hits == 1
     assert loss < 0.1
+    half = inside.clone()
+    half[:, :, 7:] = False  # of a landing between two cells only one may be left
+    loss, _ = coarse_nll(
+        Features((level,)), Features((canvas,), None, half), flow + torch.tensor([2.0, 0]).view(1, 2, 1, 1), visible,
+        torch.tensor(0.05), torch.tensor(0.5), generator(),
+    )  # fmt: skip
+    assert loss < 15
 
 
 def test_the_true_field_has_no_loss_but_the_likelihood():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from accelerate.utils import send_to_device
 
 from diffwright.core.errors import ConfigError
 from diffwright.core.geometry import pixel_grid
@@ -37,7 +38,7 @@ def test_a_device_that_renders_gets_the_same_batch(stream, monkeypatch):
     numbers = torch.arange(8, 12)
     here = stream.batch(numbers)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    sketch = stream.batch(numbers)
+    sketch = send_to_device(stream.batch(numbers), torch.device("cpu"))
     there = stream.lesson(sketch)
     for one, two in zip(here, there, strict=True):
         assert one is two is None or torch.equal(one, two)
@@ -49,6 +50,7 @@ def test_what_trains_and_what_measures_never_meet(stream):
     lessons = stream.fixed(part=2)
     assert [len(lesson.flow) for lesson in lessons[""]] == [2, 1]
     assert [len(lesson.flow) for lesson in lessons["world_"]] == [2, 1]
+    assert [lesson.image_b.shape[-1] for lesson in lessons["turned_"]] == [96]
 
 
 def test_turned_pairs_still_fit_their_flow(smooth, shapes):

@@ -1,6 +1,6 @@
 """Learning curves of the matching recipes: errors of fields on fixed pairs, in pixels."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -29,8 +29,7 @@ def measured(
     """
     rows: dict[str, list[Tensor]] = {}
     for begin, lessons in fixed.items():
-        for cpu in lessons:
-            lesson = Lesson(*(None if part is None else part.to(device) for part in cpu))
+        for lesson in moved(lessons, device):
             for end, field in fields(lesson).items():
                 flow = flow_of_field(field.float(), lesson.flow.shape[-2:])  # type: ignore[arg-type]
                 pair = (flow, lesson.flow, lesson.visible)
@@ -53,10 +52,16 @@ def residual_scale(
         Cells, at least 0.25.
     """
     total, count = 0.0, 0
-    for cpu in lessons:
-        lesson = Lesson(*(None if part is None else part.to(device) for part in cpu))
+    for lesson in moved(lessons, device):
         start = starts(lesson)
         truth, seen = truth_in_cells(lesson.flow, lesson.visible, lesson.flow.shape[-1] // start.shape[-1])
         total += float(((truth - start).square().mean(1) * seen).sum())
         count += int(seen.sum())
     return max(0.25, (total / max(count, 1)) ** 0.5)
+
+
+def moved(lessons: Sequence[Lesson], device: torch.device | str) -> Iterator[Lesson]:
+    """Give batches one after the other on a device."""
+    for a, b, inside, flow, visible in lessons:
+        shown = None if inside is None else inside.to(device)
+        yield Lesson(a.to(device), b.to(device), shown, flow.to(device), visible.to(device))

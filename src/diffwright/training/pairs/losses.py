@@ -15,6 +15,7 @@ from diffwright.matching.nets import Features
 QUERIES = 1024  # cells of A that a feature loss looks at, in each pair
 JITTER = 2.5  # of the fine window about the truth, in fine cells
 SPREAD = 1.5  # pixels by which the flow may differ in the middle of a cell that is learned from
+LEAST_LABEL = 0.25  # weight that must lie on cells of B that show the picture
 FARTHEST = 6.0  # of the diffused variable, where it is noised
 LOG_B = (-5.0, 4.0)
 
@@ -68,7 +69,8 @@ def coarse_nll(
         Sarlin et al., SuperGlue, 2020, section 3.2, for the no-match cell; the dual softmax of Rocco et al., 2018.
     """
     height, width = a.coarse[0].shape[-2:]
-    size = b.coarse[0].shape[-2:]
+    height_b, width_b = b.coarse[0].shape[-2:]
+    size = (height_b, width_b)
     field, seen = truth_in_cells(flow, visible, flow.shape[-1] // width)
     goal = landing(field, size).flatten(2)  # (B, 2, N)
     logits = global_cost(a.coarse, b.coarse).flatten(3).flatten(1, 2) / temperature  # (B, N, M)
@@ -79,13 +81,18 @@ def coarse_nll(
         chosen = torch.randperm(height * width, generator=generator, device=flow.device)[:QUERIES]
         logits, goal, seen = logits[:, chosen], goal[..., chosen], seen[:, chosen]
     bin_logit = (dustbin / temperature).expand(*logits.shape[:2], 1)
+    hidden = ~seen
     over_b = torch.cat([logits, bin_logit], dim=2).log_softmax(2)
     over_a = logits.log_softmax(1)
     corner, weight = _neighbours(goal, size)
+    if b.inside is not None:  # a label is shared by those cells only that show the picture
+        weight = weight * b.inside.flatten(1).gather(1, corner.flatten(1)).view(corner.shape)
+        seen = seen & (weight.sum(2) > LEAST_LABEL)
+        weight = weight / weight.sum(2, keepdim=True).clamp(min=LEAST_LABEL)
     matched = -(weight * (over_b.gather(2, corner) + over_a.gather(2, corner))).sum(2) / 2
     best = logits.detach().argmax(2)
     near = (goal - torch.stack([best % size[1], best // size[1]], 1)).abs().amax(1) <= 1
-    loss = _mean(matched, seen) + 0.5 * _mean(-over_b[..., -1], ~seen)
+    loss = _mean(matched, seen) + 0.5 * _mean(-over_b[..., -1], hidden)
     return loss, _mean(near.float(), seen)
 
 
@@ -111,7 +118,7 @@ def fine_nll(
         The loss, and the share of visible queries whose likeliest place is next to the truth.
     """
     count, _, _, width = a.shape
-    size = b.shape[-2:]
+    size = (b.shape[-2], b.shape[-1])
     field, seen = truth_in_cells(flow, visible, flow.shape[-1] // width)
     cells = seen[0].numel()
     query = torch.randint(cells, (count, QUERIES), generator=generator, device=a.device)
@@ -214,7 +221,7 @@ def perturbed(field: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(lost, anywhere - pixel_grid(height, width, like=field), out)
 
 
-def _neighbours(goal: Tensor, size: tuple[int, int] | torch.Size) -> tuple[Tensor, Tensor]:
+def _neighbours(goal: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Indices (B, N, 4) of the cells around places (B, 2, N), and their bilinear weights; held at the border."""
     height, width = size
     last = goal.new_tensor([width - 1, height - 1])[:, None]

@@ -64,13 +64,13 @@ def draw(rngs: Sequence[np.random.Generator]) -> Looks:
     """Draw what happens to one picture from each generator."""
     drawn = [_draw_one(rng) for rng in rngs]
     rows = {name: [i for i, one in enumerate(drawn) if name in one["used"]] for name in SHARES}
-    plain = {name: [one[name] for one in drawn] for name in ("box", "start")}
     stacked = {
         name: torch.from_numpy(np.stack([np.asarray(one[name], np.float32) for one in drawn]))
         for name in Looks._fields
         if name not in ("box", "start", "rows")
     }
-    return Looks(rows=rows, **plain, **stacked)
+    box, start = ([one[name] for one in drawn] for name in ("box", "start"))
+    return Looks(rows=rows, box=box, start=start, **stacked)
 
 
 def apply(looks: Looks, images: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from diffwright.training.pairs.warps import Ranges
 UPRIGHT = Ranges(far_share=0.0, log_scale=0.5)
 TURNED = Ranges(near_degrees=180.0, far_share=1.0, log_scale=0.4, gentle_share=0.0)
 ROTATIONS = tuple(guess for guess in CANDIDATES if guess.scale == 1)
-UNSEEN = 10**9  # number of the first canvas, silhouette and pair that measure and never train
+UNSEEN = 10**9  # number of the first canvas and silhouette that measure and never train
 FIXED_CANVASES = 96
 
 
@@ -42,7 +42,7 @@ class PairOptions:
         size: Side of the pictures, pixels.
         pool: Canvases that are warped.
         turned: Share of the batches with large rotations.
-        fixed: Pairs that measure, of drawn ones and of views each.
+        fixed: Pairs that measure, of drawn ones and of views each; half as many turned ones join them.
     """
 
     cache: Path = Path(".cache/renders")
@@ -109,7 +109,8 @@ class Stream(nn.Module):
         self.views = Views(options.views, options.size)
         plain = Bank(options.cache if options.render_share else None, render_share=options.render_share)
         fixed = plain.canvases(min(FIXED_CANVASES, 2 * options.fixed), UNSEEN)
-        self.unseen = Engine(fixed, silhouettes(32, UNSEEN), options.size, UPRIGHT, seed=2)
+        unseen = (fixed, silhouettes(32, UNSEEN), options.size)
+        self.unseen, self.unseen_turned = Engine(*unseen, UPRIGHT, seed=2), Engine(*unseen, TURNED, seed=3)
 
     def batch(self, indices: Tensor) -> Sketch | Lesson:
         """Make the batch of sample numbers; where a GPU trains, rendering is left to :meth:`lesson`."""
@@ -131,11 +132,15 @@ class Stream(nn.Module):
         return turned_back(pairs) if batch.turned else as_lesson(pairs)
 
     def fixed(self, part: int = 8) -> dict[str, list[Lesson]]:
-        """Pairs that measure, in batches of ``part``: drawn ones, and views under the name ``world``."""
+        """Pairs that measure, in batches of ``part``: drawn ones, half as many turned ones, views of the world."""
         world, count = Views(self.options.views, self.options.size, "development"), self.options.fixed
         parts = [range(start, min(start + part, count)) for start in range(0, count, part)]
-        drawn = [as_lesson(self.unseen.batch([UNSEEN + n for n in numbers])) for numbers in parts]
-        return {"": drawn, "world_": [as_lesson(world.batch(numbers)) for numbers in parts]}
+        some = parts[: -(-len(parts) // 2)]
+        return {
+            "": [as_lesson(self.unseen.batch(numbers)) for numbers in parts],
+            "turned_": [turned_back(self.unseen_turned.batch(numbers)) for numbers in some],
+            "world_": [as_lesson(world.batch(numbers)) for numbers in parts],
+        }
 
     def _chance(self, stream: int, number: int) -> float:
         return float(np.random.Generator(np.random.PCG64([stream, number])).random())

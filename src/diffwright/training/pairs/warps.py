@@ -102,8 +102,8 @@ def transport(warps: Warps, places: Tensor) -> Tensor:
 
 def select(warps: Warps, rows: Sequence[int]) -> Warps:
     """Maps of some pairs, in the order of ``rows``; a pair may come up more than once."""
-    chosen = [[value[i] for i in rows] if isinstance(value, list) else value[list(rows)] for value in warps]
-    return Warps(*chosen)
+    maps = {name: value[list(rows)] for name, value in warps._asdict().items() if isinstance(value, Tensor)}
+    return warps._replace(sides=[warps.sides[i] for i in rows], **maps)
 
 
 def places_of(size: int, device: torch.device | str = "cpu") -> Tensor:

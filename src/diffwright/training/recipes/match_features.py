@@ -28,8 +28,8 @@ class MatchFeaturesOptions(PairOptions):
         init: Matching model whose features to start from.
     """
 
-    widths: tuple[int, ...] = (24, 48, 80, 128)
-    blocks: tuple[int, ...] = (1, 1, 2, 4)
+    widths: tuple[int, ...] = MatchConfig.feature_widths
+    blocks: tuple[int, ...] = MatchConfig.feature_blocks
     init: Path | None = None
 
 
@@ -88,8 +88,8 @@ class MatchFeaturesTask:
         """Errors of the field that the features alone give, by argmax and cleaned."""
 
         def fields(lesson: Lesson) -> dict[str, Tensor]:
-            a, b = (self.model.features(image, fine=False) for image in (lesson.image_a, lesson.image_b))
-            pair = volume(self.model, a, b)
+            a = self.model.features(lesson.image_a, fine=False)
+            pair = volume(self.model, a, self.model.features(lesson.image_b, lesson.inside, fine=False))
             return {"_argmax": initial_field(pair, "argmax"), "_cleaned": initial_field(pair)}
 
         return measured(self.fixed, fields, self.losses.dustbin.device)

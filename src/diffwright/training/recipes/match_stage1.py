@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffwright.core.seeding import generators
 from diffwright.matching.fields import field_of_flow
-from diffwright.matching.model import MatchModel
+from diffwright.matching.model import MatchConfig, MatchModel
 from diffwright.matching.stages import (
     MatchOptions,
     Volume,
@@ -51,8 +51,8 @@ class MatchStage1Options(PairOptions):
     """
 
     features: Path = Path("runs/match-features/model")
-    widths: tuple[int, ...] = (48, 80, 128)
-    blocks: int = 2
+    widths: tuple[int, ...] = MatchConfig.stage1_widths
+    blocks: int = MatchConfig.stage1_blocks
     variable: Literal["residual", "fraction"] = "residual"
     self_conditioning: bool = True
     extra_channels: bool = True
@@ -90,10 +90,10 @@ class MatchStage1Task:
 
     def modules(self) -> dict[str, nn.Module]:
         """The denoiser; in joint training the features and what their losses learn, too."""
-        denoiser = {"stage1": self.model.denoiser(1)}
-        return denoiser | (
-            {"features": self.model.features, "losses": self.losses} if self.options.joint else {}
-        )
+        parts: dict[str, nn.Module] = {"stage1": self.model.denoiser(1)}
+        if self.options.joint:
+            parts |= {"features": self.model.features, "losses": self.losses}
+        return parts
 
     def batch(self, indices: Tensor) -> Sketch | Lesson:
         """Pairs with exact flow."""
@@ -163,6 +163,6 @@ def one_stage(model: MatchModel) -> MatchModel:
 
 
 def with_reduction(figures: dict[str, float]) -> dict[str, float]:
-    """Add the share of the starting field's error that a stage takes away."""
-    return {**figures, **{f"{set_}reduction": 1 - figures[f"{set_}aepe"] / figures[f"{set_}aepe_start"]
-                          for set_ in ("", "world_")}}  # fmt: skip
+    """Add the share of the starting field's error that a stage takes away, on each set of pairs."""
+    sets = [name.removesuffix("aepe_start") for name in figures if name.endswith("aepe_start")]
+    return figures | {f"{s}reduction": 1 - figures[f"{s}aepe"] / figures[f"{s}aepe_start"] for s in sets}

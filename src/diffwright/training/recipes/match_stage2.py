@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffwright.core.seeding import generators
 from diffwright.matching.fields import field_of_flow, resize_field
-from diffwright.matching.model import MatchModel
+from diffwright.matching.model import MatchConfig, MatchModel
 from diffwright.matching.nets import Features
 from diffwright.matching.stages import MatchOptions, condition_stage2, run_stage1, run_stage2, volume
 from diffwright.training.pairs.denoising import denoising_loss
@@ -38,8 +38,8 @@ class MatchStage2Options(PairOptions):
     """
 
     stage1: Path = Path("runs/match-stage1/model")
-    widths: tuple[int, ...] = (48, 64, 80)
-    blocks: int = 1
+    widths: tuple[int, ...] = MatchConfig.stage2_widths
+    blocks: int = MatchConfig.stage2_blocks
     init: Path | None = None
 
 
