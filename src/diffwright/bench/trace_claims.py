@@ -122,7 +122,8 @@ def text_figures(results: Sequence[TraceResult], metric: str) -> dict[str, Figur
         metric: by which effects are measured.
 
     Returns:
-        ``te_attn0_last_share``, of attention in layer 0 at the last subject token; ``te_mid_mlp_share``, of the
+        ``te_attn0_last_share``, of attention in layer 0 at the last subject token; ``te_attn0_share``, of attention
+        in layer 0 at any token; ``te_mid_mlp_share``, of the
         MLPs in the middle third of the layers there; ``te_top1_rate``, how often the former is the strongest of
         all states; ``te_effective_states``, how many states carry the effect.
     """
@@ -135,12 +136,14 @@ def text_figures(results: Sequence[TraceResult], metric: str) -> dict[str, Figur
             continue
         depth = 1 + max(state.layer for state in trace.states)
         last = [_role(result, state) == "last subject" for state in trace.states]
-        first = [at and s.kind == "attn" and s.layer == 0 for at, s in zip(last, trace.states, strict=True)]
+        layer0 = [s.kind == "attn" and s.layer == 0 for s in trace.states]
+        first = [at and begins for at, begins in zip(last, layer0, strict=True)]
         middle = [
             at and s.kind == "mlp" and depth / 3 <= s.layer < 2 * depth / 3
             for at, s in zip(last, trace.states, strict=True)
         ]
         rows["te_attn0_last_share"].append(float(shares[first].sum()))
+        rows["te_attn0_share"].append(float(shares[layer0].sum()))
         rows["te_mid_mlp_share"].append(float(shares[middle].sum()))
         rows["te_top1_rate"].append(float(first[int(effects.argmax())]))
         rows["te_effective_states"].append(effective_number(effects))
