@@ -98,11 +98,12 @@ def test_text_figures_of_known_effects():
     one = np.zeros(18)
     one[1] = 1.0  # layer 0, attention, last subject token
     two = np.zeros(18)
-    two[[1, 10]] = 0.5, 1.5  # and layer 1, MLP, last subject token
+    two[[1, 2, 10]] = 0.5, 0.5, 1.0  # and layer 0, attention, end token; layer 1, MLP, last subject token
     none = -np.ones(18)
     found = trace_claims.text_figures([result(one), result(two), result(none)], "judge")
     assert found["te_attn0_last_share"].value == pytest.approx((1 + 0.25) / 2)
-    assert found["te_mid_mlp_share"].value == pytest.approx(0.75 / 2)
+    assert found["te_attn0_share"].value == pytest.approx((1 + 0.5) / 2)
+    assert found["te_mid_mlp_share"].value == pytest.approx(0.5 / 2)
     assert found["te_top1_rate"].value == pytest.approx(0.5)
     assert found["te_effective_states"].better == "lower"
     assert "over 2 prompts" in found["te_top1_rate"].note

@@ -79,7 +79,7 @@ def write_kitti(path: str | PathLike[str], flow: np.ndarray, known: np.ndarray |
         InputError: the array is no flow, or holds NaN at a known place.
     """
     flow, known = _checked(flow, known)
-    coded = np.rint(np.where(known[..., None], flow, 0) * 64.0 + 32768)
+    coded = np.rint(np.where(known[..., None], flow, 0).astype(np.float64) * 64 + 32768)
     fits = known & ((coded >= 0) & (coded <= 65535)).all(axis=2)
     pixels = np.concatenate([coded * fits[..., None], fits[..., None]], axis=2)
     return write_bytes(path, encode(pixels.astype(np.uint16)))
