@@ -192,7 +192,7 @@ def _blurred(x: np.ndarray, sigma: float) -> np.ndarray:
 def _resampled(x: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Picture whose point p is that of ``x`` at ``matrix p + offset``, rows before columns, bilinear."""
     bands = [
-        ndimage.affine_transform(band, matrix, offset, order=1, mode="nearest")
+        ndimage.affine_transform(band, matrix, offset, order=1, mode="nearest")  # pyright: ignore[reportArgumentType]
         for band in np.moveaxis(x, 2, 0)
     ]
     return np.stack(bands, -1)
