@@ -113,8 +113,7 @@ def _homography(cv2: Any, image_a: np.ndarray, image_b: np.ndarray) -> np.ndarra
         return None
     cv2.setRNGSeed(0)
     places = [
-        np.float32([points[pair[i]].pt for pair in good])
-        for i, points in enumerate((points_a, points_b))  # pyright: ignore[reportArgumentType]
+        np.array([points[pair[i]].pt for pair in good]) for i, points in enumerate((points_a, points_b))
     ]
     try:
         found, _ = cv2.findHomography(
