@@ -113,7 +113,8 @@ def _homography(cv2: Any, image_a: np.ndarray, image_b: np.ndarray) -> np.ndarra
         return None
     cv2.setRNGSeed(0)
     places = [
-        np.array([points[pair[i]].pt for pair in good]) for i, points in enumerate((points_a, points_b))
+        np.array([points[pair[i]].pt for pair in good], np.float32)
+        for i, points in enumerate((points_a, points_b))
     ]
     try:
         found, _ = cv2.findHomography(
