@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffwright.bench.harness import Figure
-from diffwright.bench.optim_nets import resnet20, resnet50
+from diffwright.bench.optim_nets import resnet8, resnet20, resnet50
 from diffwright.bench.optim_pictures import Pictures, read_cifar100, read_jpeg_scans, rotated
 from diffwright.bench.optim_synthetic import aliased_friction
 from diffwright.core.errors import InputError
@@ -39,7 +39,7 @@ ARMS: dict[str, tuple[int, Callable[[Any], torch.optim.Optimizer]]] = {
 """Arm -> number of seeds (0, 1, ...), optimizer. One learning rate for all, as in the paper."""
 
 COMPARISONS = (("diffgrad", "adam"), ("diffgrad", "adam_half"), ("aliased", "adam_half"))
-NETS: dict[str, Callable[..., nn.Module]] = {"resnet20": resnet20, "resnet50": resnet50}
+NETS: dict[str, Callable[..., nn.Module]] = {"resnet8": resnet8, "resnet20": resnet20, "resnet50": resnet50}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Trial:
         epochs: Passes over the data, the same for every arm.
         batch: Pictures a step.
         limit: Pictures used of each set, None for all.
+        bf16: Forward and backward passes under bfloat16 autocast; weights and steps stay float32.
     """
 
     data: str
@@ -63,6 +64,7 @@ class Trial:
     epochs: int
     batch: int
     limit: int | None
+    bf16: bool
 
 
 def train(
@@ -90,7 +92,7 @@ def train(
     generator = torch.Generator().manual_seed(trial.seed)
     start, losses = perf_counter(), []
     for _ in range(trial.epochs):
-        losses = _epoch(net, optimizer, pictures, trial.batch, generator)
+        losses = _epoch(net, optimizer, pictures, trial, generator)
         scheduler.step()
     return {
         "accuracy": accuracy_of(net, pictures),
@@ -100,13 +102,15 @@ def train(
 
 
 def _epoch(
-    net: nn.Module, optimizer: Any, pictures: Pictures, batch: int, generator: torch.Generator
+    net: nn.Module, optimizer: Any, pictures: Pictures, trial: Trial, generator: torch.Generator
 ) -> list[float]:
     net.train()
     losses, device = [], next(net.parameters()).device
-    for chosen in torch.randperm(len(pictures.train), generator=generator).split(batch):
+    for chosen in torch.randperm(len(pictures.train), generator=generator).split(trial.batch):
         images = augment(pictures.train[chosen], generator).to(device)
-        loss = nn.functional.cross_entropy(net(images), pictures.train_labels[chosen].to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=trial.bf16):
+            logits = net(images)
+        loss = nn.functional.cross_entropy(logits.float(), pictures.train_labels[chosen].to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -145,11 +149,18 @@ def accuracy_of(net: nn.Module, pictures: Pictures) -> float:
     return 100 * right / len(pictures.test)
 
 
-def plan(data: str, net: str, epochs: int, batch: int, limit: int | None, arms: Sequence[str]) -> list[Trial]:
-    """Return the trials in the order they run: seed by seed, so that pairs are complete early."""
+def plan(data: str, arms: Sequence[str], **how: Any) -> list[Trial]:
+    """Return the trials in the order they run: seed by seed, so that pairs are complete early.
+
+    Args:
+        data: Name of the data.
+        arms: Keys of ``ARMS``.
+        **how: The other fields of ``Trial``, the same for all.
+    """
     seeds = range(max(ARMS[arm][0] for arm in arms))
-    chosen = [(arm, seed) for seed in seeds for arm in arms if seed < ARMS[arm][0]]
-    return [Trial(data, arm, seed, net, epochs, batch, limit) for arm, seed in chosen]
+    return [
+        Trial(data=data, arm=arm, seed=seed, **how) for seed in seeds for arm in arms if seed < ARMS[arm][0]
+    ]
 
 
 def figures(
@@ -158,9 +169,10 @@ def figures(
     *,
     cifar: str | Path | None = None,
     cifar100: str | Path | None = None,
-    epochs: int = 12,
+    epochs: int = 4,
     batch: int = 128,
-    net: str = "resnet20",
+    net: str = "resnet8",
+    bf16: bool = True,
     results: str | Path = "optim_images.jsonl",
     arms: Sequence[str] = tuple(ARMS),
     limit: int | None = None,
@@ -175,7 +187,8 @@ def figures(
         cifar100: The official archive.
         epochs: For every arm.
         batch: Pictures a step.
-        net: ``resnet20``, or ``resnet50`` as in the paper.
+        net: ``resnet8`` as registered, ``resnet20``, or ``resnet50`` as in the paper.
+        bf16: Passes under bfloat16 autocast, as registered.
         results: JSON Lines file of finished trials; read first, added to.
         arms: Which arms.
         limit: Pictures used of each set.
@@ -190,7 +203,7 @@ def figures(
         epochs, limit, batch = 1, 64, 32
     found: dict[str, Figure] = {}
     for pictures in _data(cifar, cifar100, limit):
-        trials = plan(pictures.name, net, epochs, batch, limit, arms)
+        trials = plan(pictures.name, arms, net=net, epochs=epochs, batch=batch, limit=limit, bf16=bf16)
         done = _finished(Path(results))
         for number, trial in enumerate(trials):
             report(progress, f"{trial.data} {trial.arm} seed {trial.seed}", number, len(trials))

@@ -58,6 +58,19 @@ def resnet20(classes: int = 10, width: int = 16, blocks: int = 3) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
+def resnet8(classes: int = 10, width: int = 16) -> nn.Module:
+    """Return the same net with one block a stage: 78,042 parameters.
+
+    Args:
+        classes: Outputs.
+        width: Channels of the first stage.
+
+    Shapes:
+        (B, 3, 32, 32) -> (B, classes).
+    """
+    return resnet20(classes, width, blocks=1)
+
+
 def resnet50(classes: int = 10, width: int = 64) -> nn.Module:
     """Return the ResNet-50 for 32x32 pictures that the paper uses: 161 tensors, 23,520,842 parameters.
 
