@@ -99,6 +99,20 @@ def test_the_recorded_command_is_shown_where_there_is_one():
         assert "docs/bench/concepts.json" not in page
 
 
+def test_parts_of_a_bench_are_records_of_their_own(tmp_path):
+    folder = tmp_path / "bench"
+    write_json(folder / "concepts.speed.json", {"edit_ms_clip_l": Figure(20.0, "ms", "lower")}, {"date": "May"})
+    write_json(folder / "concepts.quality.json", {"efficacy": Figure(0.9, "", "higher")}, {"date": "June"})
+    write_pages(tmp_path)
+    page = (tmp_path / "benchmarks.md").read_text()
+    quality, speed = page.split("## ")[1:]
+    assert quality.startswith("concepts.quality")
+    assert "June" in quality
+    assert "at least 0.7: reached" in quality
+    assert "edit_ms_clip_l" in speed
+    assert "diffwright bench concepts --json docs/bench/concepts.speed.json" in speed
+
+
 def test_without_figures_nothing_is_claimed():
     page = claims_page({})
     assert "0 confirmed, 0 refuted" in page

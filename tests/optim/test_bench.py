@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffwright.bench import optim, optim_images, optim_regret, optim_synthetic
+from diffwright.bench import harness, optim, optim_images, optim_regret, optim_synthetic
 from diffwright.bench.optim_nets import resnet20, resnet50, shapes_of
 from diffwright.bench.optim_pictures import read_jpeg_scans, rotated
 from diffwright.core.errors import ConfigError, InputError
@@ -42,8 +42,8 @@ def test_names_of_the_quick_figures_and_an_unknown_part():
     assert {*names, "tiny_tensors_ratio", "state_bytes_per_parameter"} <= set(found)
     assert found["state_bytes_per_parameter"].value == 12
     assert found["state_bytes_per_parameter_bf16"].value == 10
-    with pytest.raises(ConfigError, match="unknown part"):
-        optim.run(True, parts=("weather",))
+    with pytest.raises(ConfigError, match="weather; it has speed"):
+        harness.run("optim", True, parts=("weather",))
 
 
 def test_the_networks_are_those_of_the_paper_and_of_the_registration():
@@ -104,7 +104,7 @@ def test_augmentation_shifts_by_at_most_four_and_flips():
 def test_the_image_experiment_runs_resumes_and_compares(scans, tmp_path):
     results = tmp_path / "results.jsonl"
     options = {"cifar": scans, "results": results, "arms": ("adam", "adam_half", "diffgrad", "aliased")}
-    found = optim.run(True, parts=(), **options)
+    found = optim.run(True, parts=("images",), **options)
     lines = results.read_text().splitlines()
     assert len(lines) == 2 * 4 * 5
     for name in (
@@ -115,7 +115,7 @@ def test_the_image_experiment_runs_resumes_and_compares(scans, tmp_path):
         assert found[f"{name}_low"].value <= found[name].value <= found[f"{name}_high"].value
         assert 0 < found[f"{name}_p"].value <= 1
     assert "cifar10_rotated_diffgrad_minus_adam" in found
-    again = optim.run(True, parts=(), **options)
+    again = optim.run(True, parts=("images",), **options)
     assert results.read_text().splitlines() == lines
     assert again == found
     losses = {(row["arm"], row["seed"]): row["loss"] for row in map(json.loads, lines[:20])}
@@ -137,7 +137,7 @@ def test_registered_arms_and_seeds():
 
 def test_a_missing_or_foreign_file_is_named(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
-        optim.run(True, parts=(), cifar=tmp_path / "nothing.npz")
+        optim.run(True, parts=("images",), cifar=tmp_path / "nothing.npz")
     np.savez(tmp_path / "other.npz", x=np.zeros(1))
     with pytest.raises(InputError, match="lacks header"):
-        optim.run(True, parts=(), cifar=tmp_path / "other.npz")
+        optim.run(True, parts=("images",), cifar=tmp_path / "other.npz")

@@ -259,17 +259,18 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
     """Read all measured figures.
 
     Args:
-        folder: with one `NAME.json` a bench, as `diffwright bench NAME --json` writes it.
+        folder: with a `NAME.json` a bench, as `diffwright bench NAME --json` writes it, or a `NAME.PART.json` for
+            each run of some of its parts.
 
     Returns:
-        The contents by name of the bench, in the order of `BENCHES`.
+        The contents by the files' stems, in the order of `BENCHES`.
 
     Raises:
         InputError: a file is not such a JSON, or belongs to no bench.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
-        if path.stem not in BENCHES:
+        if _bench_of(path.stem) not in BENCHES:
             raise InputError(f"{path} belongs to no bench ({', '.join(BENCHES)}); rename or remove it")
         try:
             content = json.loads(path.read_text("utf-8"))
@@ -281,17 +282,34 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
                 f"{path} holds no bench figures ({error!r}); write it with diffwright bench"
             ) from error
         found[path.stem] = content
-    return {name: found[name] for name in BENCHES if name in found}
+    order = list(BENCHES)
+    return {
+        stem: found[stem] for stem in sorted(found, key=lambda stem: (order.index(_bench_of(stem)), stem))
+    }
+
+
+def _bench_of(stem: str) -> str:
+    return stem.partition(".")[0]
+
+
+def _figures(bench: str, measured: Measured) -> dict[str, tuple[Mapping[str, Any], str]]:
+    """Give every figure of a bench with the stem of the record that it comes from."""
+    return {
+        name: (figure, stem)
+        for stem, content in measured.items()
+        if _bench_of(stem) == bench
+        for name, figure in content["figures"].items()
+    }
 
 
 def verdict(claim: Claim, measured: Measured) -> str:
     """Decide a claim: "confirmed", "refuted", or "not run here" when a figure is missing or a premise fails."""
     if _unfit(claim, measured):
         return "not run here"
-    figures = measured.get(claim.bench, {}).get("figures", {})
+    figures = _figures(claim.bench, measured)
     if not claim.bounds or any(bound.figure not in figures for bound in claim.bounds):
         return "not run here"
-    kept = all(bound.holds(figures[bound.figure]["value"]) for bound in claim.bounds)
+    kept = all(bound.holds(figures[bound.figure][0]["value"]) for bound in claim.bounds)
     return "confirmed" if kept else "refuted"
 
 
@@ -300,7 +318,7 @@ def _unfit(claim: Claim, measured: Measured) -> str:
     if claim.premise is None:
         return ""
     bench, bound = claim.premise
-    figure = measured.get(bench, {}).get("figures", {}).get(bound.figure)
+    figure, _ = _figures(bench, measured).get(bound.figure, (None, ""))
     if figure is None or bound.holds(figure["value"]):
         return ""
     value = number(figure["value"])
@@ -332,18 +350,19 @@ def _claim_row(claim: Claim, measured: Measured) -> tuple[str, ...]:
     word = verdict(claim, measured)
     if word == "not run here":
         return claim.text, word, _unfit(claim, measured), "", ""
-    figures = measured[claim.bench]["figures"]
-    found = [f"{_shown(b.figure, figures[b.figure])} ({b})" for b in claim.bounds]
+    figures = _figures(claim.bench, measured)
+    found = [f"{_shown(b.figure, figures[b.figure][0])} ({b})" for b in claim.bounds]
     control = claim.control
     if claim.control_figure in figures:
-        control += f": {_shown(claim.control_figure, figures[claim.control_figure])}"
+        control += f": {_shown(claim.control_figure, figures[claim.control_figure][0])}"
+    commands = {figures[b.figure][1]: _command(figures[b.figure][1], measured) for b in claim.bounds}
     scope = [claim.scope] if claim.scope else []
     return (
         claim.text,
         f"**{word}**",
         "; ".join(found + scope),
         control,
-        f"`{_command(claim.bench, measured[claim.bench])}`",
+        "; ".join(f"`{command}`" for command in commands.values()),
     )
 
 
@@ -360,9 +379,11 @@ def benchmarks_page(measured: Measured) -> str:
     if not measured:
         parts.append("No bench has been run yet.\n")
     for name, content in measured.items():
-        goals = {bound.figure: bound for bound in GOALS.get(name, ())}
+        goals = {bound.figure: bound for bound in GOALS.get(_bench_of(name), ())}
         rows = [_figure_row(key, figure, goals.get(key)) for key, figure in content["figures"].items()]
-        parts.append(f"## {name}\n\n`{_command(name, content)}`\n\n{_surroundings(content['environment'])}\n")
+        parts.append(
+            f"## {name}\n\n`{_command(name, measured)}`\n\n{_surroundings(content['environment'])}\n"
+        )
         parts.append(_table(("figure", "value", "better", "goal", "note"), rows))
     return "\n".join(parts)
 
@@ -395,9 +416,9 @@ def _shown(name: str, figure: Mapping[str, Any]) -> str:
     return f"{name} = {number(figure['value'])} {figure['unit']}".strip()
 
 
-def _command(bench: str, content: Mapping[str, Any]) -> str:
-    recorded = content["environment"].get("command")
-    return recorded or f"diffwright bench {bench} --json docs/bench/{bench}.json"
+def _command(stem: str, measured: Measured) -> str:
+    recorded = measured[stem]["environment"].get("command")
+    return recorded or f"diffwright bench {_bench_of(stem)} --json docs/bench/{stem}.json"
 
 
 def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -26,13 +26,14 @@ from diffwright.diffusion.sites import find
 from diffwright.metrics.judge import Judge
 from diffwright.weights.load import load
 
+PARTS = ("speed", "mass", "quality", "wordings", "closed_forms", "trainings")
 PAIR = ("van gogh", "painting")
 PUBLISHED_KEYS = 291
 RACES = (TEST[0], TEST[1], TEST[3])
 """A kind, a color and a style, which the fine-tuning eraser is trained on."""
 
 
-def run(quick: bool, progress: Progress | None = None) -> dict[str, Figure]:
+def run(quick: bool, progress: Progress | None = None, *, parts: Sequence[str] = PARTS) -> dict[str, Figure]:
     """Measure the concept edit.
 
     In UNet rows at 15 steps, guidance included, the full run costs about 120,000 for ``quality``, 40,000 for other
@@ -42,6 +43,7 @@ def run(quick: bool, progress: Progress | None = None) -> dict[str, Figure]:
     Args:
         quick: fewer repetitions and pairs, under two minutes.
         progress: is told the steps done; may cancel.
+        parts: which of ``PARTS`` to measure.
 
     Returns:
         ``edit_ms_clip_l``, ``reference_path_ratio``, ``revert_exact``, ``artifact_kib_clip_l``,
@@ -52,24 +54,44 @@ def run(quick: bool, progress: Progress | None = None) -> dict[str, Figure]:
         WeightsError: the pocket model or the judge is missing or damaged.
         MissingExtra: peft is not installed.
     """
-    figures = _speed(5 if quick else 21, 2 if quick else 5, progress)
-    figures |= concepts_export.figures() | concepts_mass.figures(quick, progress)
+    figures: dict[str, Figure] = {}
+    if "speed" in parts:
+        figures |= _speed(5 if quick else 21, 2 if quick else 5, progress) | concepts_export.figures()
+    if "mass" in parts:
+        figures |= concepts_mass.figures(quick, progress)
+    judged = [part for part in PARTS[2:] if part in parts]
+    if not judged:
+        return figures
     pipe, judge = load("pocket", device="cpu"), Judge.from_pretrained()
-    if quick:
-        few = Plan(seeds=1, near=1, others=1, steps=8)
-        gallery = Gallery(pipe, judge, few.steps, half=True, progress=progress)
-        figures |= quality(gallery, TEST[:3], few)
-        figures |= concepts_wordings.figures(gallery, TEST[:1], sentences=5)
-        few = replace(few, others=0)
-        figures |= concepts_baselines.closed_forms(gallery, TEST[:1], few)
-        return figures | concepts_baselines.trainings(
-            gallery, TEST[1:2], few, rates=(1e-3,), checks=(1, 2), anchor_steps=1
-        )
-    gallery = Gallery(pipe, judge, half=True, progress=progress)
-    figures |= quality(gallery, TEST, Plan())
-    figures |= concepts_wordings.figures(gallery, TEST)
-    figures |= concepts_baselines.closed_forms(gallery, TEST, Plan(seeds=2, near=1, others=0))
-    return figures | concepts_baselines.trainings(gallery, RACES, Plan(seeds=4, near=2, others=0))
+    few = Plan(seeds=1, near=1, others=1, steps=8)
+    gallery = Gallery(pipe, judge, few.steps if quick else Plan().steps, half=True, progress=progress)
+    measure = _judged_briefly(gallery, few) if quick else _judged_fully(gallery)
+    for part in judged:
+        figures |= measure[part]()
+    return figures
+
+
+def _judged_briefly(gallery: Gallery, few: Plan) -> dict[str, Callable[[], dict[str, Figure]]]:
+    alone = replace(few, others=0)
+    return {
+        "quality": lambda: quality(gallery, TEST[:3], few),
+        "wordings": lambda: concepts_wordings.figures(gallery, TEST[:1], sentences=5),
+        "closed_forms": lambda: concepts_baselines.closed_forms(gallery, TEST[:1], alone),
+        "trainings": lambda: concepts_baselines.trainings(
+            gallery, TEST[1:2], alone, rates=(1e-3,), checks=(1, 2), anchor_steps=1
+        ),
+    }
+
+
+def _judged_fully(gallery: Gallery) -> dict[str, Callable[[], dict[str, Figure]]]:
+    return {
+        "quality": lambda: quality(gallery, TEST, Plan()),
+        "wordings": lambda: concepts_wordings.figures(gallery, TEST),
+        "closed_forms": lambda: concepts_baselines.closed_forms(
+            gallery, TEST, Plan(seeds=2, near=1, others=0)
+        ),
+        "trainings": lambda: concepts_baselines.trainings(gallery, RACES, Plan(seeds=4, near=2, others=0)),
+    }
 
 
 def quality(gallery: Gallery, changes: Sequence[Change], plan: Plan) -> dict[str, Figure]:

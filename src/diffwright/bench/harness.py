@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -59,7 +59,11 @@ class Figure:
 
 
 def run(
-    name: str, quick: bool = False, progress: Progress | None = None, **data: Path | None
+    name: str,
+    quick: bool = False,
+    progress: Progress | None = None,
+    parts: Sequence[str] | None = None,
+    **data: Path | None,
 ) -> dict[str, Figure]:
     """Run a bench.
 
@@ -67,17 +71,25 @@ def run(
         name: a key of `BENCHES`.
         quick: the short form, under two minutes.
         progress: is told the steps done; may cancel.
+        parts: which of the module's `PARTS` to measure; None measures all.
         data: folders or files of real data that the bench can read, such as `photos`; None is left out.
 
     Returns:
         The figures by name.
 
     Raises:
-        ConfigError: there is no such bench, or it does not read such data.
+        ConfigError: there is no such bench or part, or it does not read such data.
     """
     checks.one_of("bench", name, BENCHES)
-    bench = import_module(BENCHES[name]).run
-    given = {key: path for key, path in data.items() if path is not None}
+    module = import_module(BENCHES[name])
+    bench, known = module.run, getattr(module, "PARTS", ())
+    given: dict[str, Any] = {key: path for key, path in data.items() if path is not None}
+    if parts is not None:
+        unknown = sorted(set(parts) - set(known))
+        if unknown:
+            has = f"has {', '.join(known)}" if known else "is measured whole"
+            raise ConfigError(f"bench {name} was asked for the part {', '.join(unknown)}; it {has}.")
+        given["parts"] = tuple(parts)
     for key in given:
         if key not in inspect.signature(bench).parameters:
             raise ConfigError(f"bench {name} was given --{key}, which it does not read; leave it out.")

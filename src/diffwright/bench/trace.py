@@ -25,18 +25,20 @@ from diffwright.tracing.text import conditions, restore, run_of
 from diffwright.tracing.unet import Sampling, lock_step
 from diffwright.weights.load import load
 
+PARTS = ("text", "unet", "claims")
 PROMPT, SUBJECT = "van gogh painting of a photo of an", "van gogh"
 """Nine positions from the subject's first token to the end token."""
 PAIR = ("a photo of a painting", "an image of van gogh")
 """Conditions of the clean and the corrupted run where only speed and exactness count."""
 
 
-def run(quick: bool, progress: Progress | None = None) -> dict[str, Figure]:
+def run(quick: bool, progress: Progress | None = None, *, parts: Sequence[str] = PARTS) -> dict[str, Figure]:
     """Measure causal tracing.
 
     Args:
         quick: fewer repetitions, a sample of the naive runs, few prompts: under two minutes.
         progress: is told the steps done; may cancel.
+        parts: which of ``PARTS`` to measure.
 
     Returns:
         ``text_speedup``, ``text_speedup_prompt_rows``, ``text_max_abs_diff``, ``seconds_text_trace_clip_l``,
@@ -45,13 +47,19 @@ def run(quick: bool, progress: Progress | None = None) -> dict[str, Figure]:
     Raises:
         WeightsError: the pocket model or the judge is missing or damaged.
     """
-    clip_l = clip_l_pipeline()
-    found = text_speed(clip_l, rounds=1 if quick else 3, share=9 if quick else 1, progress=progress)
-    found |= unet_exactness(tiny_pipeline(clip_l.tokenizer), steps=10, every=6 if quick else 1)
-    pipe, judge = load("pocket", device="cpu"), Judge.from_pretrained()
-    found |= unet_speed(pipe, steps=2 if quick else 5, every=6 if quick else 1)
-    plan = trace_claims.quick_plan() if quick else trace_claims.Plan()
-    return found | trace_claims.figures(pipe, judge, plan, progress)
+    found: dict[str, Figure] = {}
+    pipe = load("pocket", device="cpu")
+    if "text" in parts:
+        found |= text_speed(
+            clip_l_pipeline(), rounds=1 if quick else 3, share=9 if quick else 1, progress=progress
+        )
+    if "unet" in parts:
+        found |= unet_exactness(tiny_pipeline(pipe.tokenizer), steps=10, every=6 if quick else 1)
+        found |= unet_speed(pipe, steps=2 if quick else 5, every=6 if quick else 1)
+    if "claims" in parts:
+        plan = trace_claims.quick_plan() if quick else trace_claims.Plan()
+        found |= trace_claims.figures(pipe, Judge.from_pretrained(), plan, progress)
+    return found
 
 
 def text_speed(

@@ -23,6 +23,8 @@ class Bench(OutputFlags):
     """Which bench: concepts, matching, optim, t2i, trace."""
     quick: bool = False
     """The short form, under two minutes."""
+    parts: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="PART")] = None
+    """Only these parts of a bench; their record is a file of its own, such as docs/bench/concepts.quality.json."""
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of photographs, for bench t2i."""
     cifar: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -50,7 +52,7 @@ class Bench(OutputFlags):
         one_of("bench", self.name, harness.BENCHES)
         surroundings = {**harness.environment(), "command": command_line()}
         with shown() as progress:
-            figures = harness.run(self.name, self.quick, progress, **self._data())
+            figures = harness.run(self.name, self.quick, progress, self.parts, **self._data())
         to_stdout = str(self.json) == "-"
         screen = Console(stderr=to_stdout)
         screen.print(harness.table(figures, f"{self.name}{' (quick)' if self.quick else ''}"))
