@@ -6,7 +6,10 @@ case, less what it held before the step.
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from diffwright.core.checks import whole
+from diffwright.core.errors import JobFailed
 from diffwright.matching.model import MatchConfig, MatchModel
 from diffwright.matching.stages import condition_stage1, initial_field, predict, to_variable, volume
 
@@ -39,8 +43,7 @@ def peaks(config: MatchConfig, batch: int, device: str = "cpu") -> dict[str, flo
         return {case: _allocated(settings, case, batch, device) for case in CASES}
     if not Path("/proc/self/status").is_file():
         return {}
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        return {case: pool.apply(_resident, (settings, case, batch)) for case in CASES}
+    return {case: _in_fresh_process(settings, case, batch) for case in CASES}
 
 
 def ratio(found: dict[str, float]) -> float:
@@ -48,11 +51,23 @@ def ratio(found: dict[str, float]) -> float:
     return found["joint"] / max(found["features"], found["stage1"])
 
 
+def _in_fresh_process(settings: dict[str, Any], case: str, batch: int) -> float:
+    job = json.dumps({"settings": settings, "case": case, "batch": batch})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, job], capture_output=True, text=True, env=environment, check=False
+    )
+    if done.returncode:
+        raise JobFailed(
+            f"the memory of training ({case}, batch {batch}) could not be measured: {done.stderr[-300:]}"
+        )
+    return float(done.stdout)
+
+
 def _resident(settings: dict[str, Any], case: str, batch: int) -> float:
-    torch.set_num_threads(1)
-    model, optimizer, images, truth = _prepared(settings, case, batch, "cpu")
+    prepared = _prepared(settings, case, batch, "cpu")
     before = _memory_mib("VmRSS")
-    step(model, optimizer, images, truth, case)
+    step(*prepared, case)
     return _memory_mib("VmHWM") - before
 
 
@@ -120,3 +135,7 @@ def step(
         loss = loss + (x0 - x).square().mean()
     loss.backward()
     optimizer.step()
+
+
+if __name__ == "__main__":
+    print(_resident(**json.loads(sys.argv[1])))
