@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,9 +109,15 @@ def figures() -> dict[str, Figure]:
     """Return the final x of every arm on every function, the late spread on f3, and the error against theory.
 
     Returns:
-        Figures ``f1_adam`` to ``f3_aliased``, ``f3_spread_*`` and ``synthetic_error``.
+        Figures ``f1_adam`` to ``f3_aliased``, ``f3_spread_*``, ``synthetic_error``, and ``step_spread_unit`` and
+        ``step_spread_small`` of ``step_shares``.
     """
     found, error = {}, 0.0
+    for name, scale in (("unit", 1.0), ("small", 1e-3)):
+        changes, shares = step_shares(scale)
+        rank = float(np.corrcoef(changes.argsort().argsort(), shares.argsort().argsort())[0, 1])
+        note = f"largest less smallest step over Adam's, gradients about {scale:g}; rank correlation with the change"
+        found[f"step_spread_{name}"] = Figure(float(np.ptp(shares)), "", "higher", f"{note} {rank:.3f}")
     for function in FUNCTIONS:
         for arm, expected in zip(ARMS, EXPECTED[function], strict=True):
             points = path(function, arm)
@@ -125,6 +132,31 @@ def figures() -> dict[str, Figure]:
                 found[f"f3_spread_{arm}"] = Figure(max(late) - min(late), "", "lower", note)
     found["synthetic_error"] = Figure(error, "", "lower", "largest distance of a final x from the reference")
     return found
+
+
+def step_shares(scale: float, count: int = 4096) -> tuple[np.ndarray, np.ndarray]:
+    """Compare the second step of diffGrad with Adam's on the same random gradients, element by element.
+
+    Args:
+        scale: Standard deviation of the gradients.
+        count: Number of elements.
+
+    Shapes:
+        two arrays (count,).
+
+    Returns:
+        |change of the gradient|, and diffGrad's step over Adam's.
+    """
+    gradients = scale * torch.randn(2, count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    steps = []
+    for rule in (DiffGrad, torch.optim.Adam):
+        x = torch.zeros(count, dtype=torch.float64, requires_grad=True)
+        optimizer = rule([x], lr=1.0, eps=0.0)
+        for gradient in gradients:
+            before, x.grad = x.detach().clone(), gradient.clone()
+            optimizer.step()
+        steps.append(x.detach() - before)
+    return (gradients[1] - gradients[0]).abs().numpy(), (steps[0] / steps[1]).numpy()
 
 
 def plot(file: str | Path) -> None:
