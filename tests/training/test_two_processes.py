@@ -6,32 +6,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from diffwright.training.loop import run
 from diffwright.training.store import Store
 from tests.training import two_processes
+from tests.training.toy import Toy
 
 ROOT = Path(__file__).parents[2]
 
 
-def launch(out, samples, size, processes):
+def launch(out, samples, size):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    kind = (
-        ["--multi_gpu"] if processes > 1 else ["--cpu"]
-    )  # torchrun's launcher; the flag below keeps it off GPUs
-    command = [sys.executable, "-m", "accelerate.commands.launch", *kind, "--num_processes", str(processes)]
+    # torchrun's launcher; the variable below keeps it off GPUs
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     command += ["--main_process_ip", "127.0.0.1", "--main_process_port", port]
-    command += [
-        "--num_cpu_threads_per_process",
-        "1",
-        two_processes.__file__,
-        str(out),
-        str(samples),
-        str(size),
-    ]
+    command += ["--num_cpu_threads_per_process", "1", two_processes.__file__, *map(str, (out, samples, size))]
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -44,13 +38,20 @@ def launch(out, samples, size, processes):
     return load_file(out / "model" / "model.safetensors")
 
 
+@pytest.fixture
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.mark.slow
-def test_two_processes_train_like_one_with_twice_the_batch(tmp_path):
-    two = launch(tmp_path / "two", 320, 8, processes=2)
-    one = launch(tmp_path / "one", 320, 16, processes=1)
+def test_two_processes_stopped_half_way_train_like_one_with_twice_the_batch(tmp_path, on_the_cpu):
+    two = launch(tmp_path / "two", 320, 8)
+    run(Toy(plain=True), two_processes.settings(tmp_path / "one", 320, 16))
+    one = load_file(tmp_path / "one" / "model" / "model.safetensors")
     state = Store(tmp_path / "two" / "checkpoints").load().state
     assert state["course"]["processes"] == 2
     assert state["samples"] == 320
     assert all(torch.allclose(two[name], one[name], atol=1e-5) for name in one)
-    again = launch(tmp_path / "two", 320, 8, processes=2)
-    assert all(torch.equal(two[name], again[name]) for name in two)

@@ -315,6 +315,7 @@ class _Run:
         result = {"samples": self.samples, "minutes": self.seconds / 60, **self._evaluate(export=True)}
         if self.main:
             atomic.write_json(self.settings.out / "result.json", result)
+        self.accelerator.wait_for_everyone()
         return result
 
     def _finished(self) -> dict[str, Any] | None:
