@@ -11,9 +11,9 @@ def fresh(*arguments):
     return done, time.perf_counter() - start
 
 
-def quickest(*arguments, runs=5):
-    """The least disturbed of a few runs: other work on the machine only ever adds time."""
-    return min(fresh(*arguments)[1] for _ in range(runs))
+def quick_once(seconds, measure, runs=5):
+    """Whether one of a few runs is quick enough: other work on the machine only ever adds time."""
+    return any(measure() < seconds for _ in range(runs))
 
 
 def test_the_package_imports_at_once_without_torch_and_without_a_warning():
@@ -21,13 +21,17 @@ def test_the_package_imports_at_once_without_torch_and_without_a_warning():
         "import sys, time; start = time.perf_counter(); import diffwright;"
         "print(time.perf_counter() - start, 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
-    runs = [fresh("-W", "error", "-c", code)[0].stdout.split() for _ in range(3)]
-    assert min(float(seconds) for seconds, _, _ in runs) < 0.3
-    assert runs[0][1:] == ["False", "False"]
+
+    def seconds():
+        taken, *heavy = fresh("-W", "error", "-c", code)[0].stdout.split()
+        assert heavy == ["False", "False"]
+        return float(taken)
+
+    assert quick_once(0.3, seconds)
 
 
 def test_help_answers_at_once():
-    assert quickest("-m", "diffwright.cli.main", "--help") < 1.5
+    assert quick_once(1.5, lambda: fresh("-m", "diffwright.cli.main", "--help")[1])
 
 
 @pytest.mark.parametrize("verb", ["--help", "generate", "trace", "world cache", "demo", "doctor"])
