@@ -8,9 +8,12 @@ share a file (``world`` and ``world cache``). None of these files imports torch 
 import difflib
 import inspect
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     debug = "--debug" in words
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _terminable():
             warnings.showwarning = _warn
             code = _dispatch([word for word in words if word != "--debug"])
     except KeyboardInterrupt:
@@ -83,6 +86,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             DiffwrightError.exit_code,
         )
     sys.exit(code)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a verb as Ctrl-C does, so that it takes its worker processes along."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _dispatch(words: list[str]) -> int:

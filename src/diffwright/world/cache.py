@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +18,7 @@ import numpy as np
 from diffwright.core.atomic import write_bytes, write_json, write_text
 from diffwright.core.checks import in_range, whole
 from diffwright.core.errors import ConfigError, InputError, JobFailed
+from diffwright.core.processes import end_with_parent
 from diffwright.core.progress import Progress, report
 from diffwright.world.scene import Scene
 from diffwright.world.scene_json import scene_from_json, scene_to_json
@@ -214,9 +214,10 @@ def _claim(out: Path, settings: CacheSettings) -> None:
 
 
 def _one_thread() -> None:
+    end_with_parent()
+
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends the workers
     torch.set_num_threads(1)
 
 
