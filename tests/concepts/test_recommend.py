@@ -1,9 +1,9 @@
 import pytest
 
 from diffwright.concepts.choice import Choice
-from diffwright.concepts.recommend import effect_of, from_effects, recommend, recovery_at
+from diffwright.concepts.recommend import Row, effect_of, from_effects, recommend, recovery_at
 from diffwright.concepts.rewrite import Rewrite
-from diffwright.concepts.sweep import CROSS_ATTENTION, Row, Sweep, choose_site, sweep
+from diffwright.concepts.sweep import CROSS_ATTENTION, Sweep, choose_site, sweep
 from diffwright.core.errors import InputError
 from tests.support.tiny import pipeline
 

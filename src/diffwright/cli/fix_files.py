@@ -34,8 +34,8 @@ class Apply(ModelFlags, OutputFlags):
         """Apply and save."""
         in_range("strength", self.strength, -100, 100)
 
+        from diffwright.concepts.concept_edit import ConceptEdit
         from diffwright.concepts.edited_folder import save_edited
-        from diffwright.concepts.patch import ConceptEdit
         from diffwright.core.atomic import refuse_foreign
 
         refuse_foreign(self.out)
@@ -88,7 +88,7 @@ class Compose(OutputFlags):
         for strength in strengths:
             in_range("strength", strength, -100, 100)
 
-        from diffwright.concepts.patch import ConceptEdit
+        from diffwright.concepts.concept_edit import ConceptEdit
 
         edits = [ConceptEdit.load(path).scaled(s) for path, s in zip(self.edit, strengths, strict=True)]
         joined = ConceptEdit.compose(edits)
@@ -120,7 +120,7 @@ class Export(OutputFlags):
         """Convert and save."""
         in_range("strength", self.strength, -100, 100)
 
-        from diffwright.concepts.patch import ConceptEdit
+        from diffwright.concepts.concept_edit import ConceptEdit
 
         edit = ConceptEdit.load(self.edit).scaled(self.strength)
         with warnings.catch_warnings(record=True) as told:

@@ -35,7 +35,7 @@ class Report(ModelFlags, OutputFlags):
 
     def run(self) -> None:
         """Measure and print."""
-        from diffwright.concepts.patch import ConceptEdit
+        from diffwright.concepts.concept_edit import ConceptEdit
 
         edit, pipe = ConceptEdit.load(self.edit), self.load()
         with shown() as progress:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from diffwright.concepts.choice import Choice, choose
+from diffwright.concepts.concept_edit import ConceptEdit
 from diffwright.concepts.crowding import Crowding, crowding
 from diffwright.concepts.fits import Fit
 from diffwright.concepts.keys import Rows, reading, rows_of
 from diffwright.concepts.modes import HOLDING, Frame, frame_of, solve
-from diffwright.concepts.patch import ConceptEdit, Patch, fingerprint_of
+from diffwright.concepts.patch import Patch, fingerprint_of
 from diffwright.concepts.phrase import Phrase
 from diffwright.concepts.rewrite import Rewrite, rewrites
 from diffwright.concepts.solve import Factors

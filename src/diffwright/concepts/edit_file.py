@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,36 +15,39 @@ from torch import Tensor
 from diffwright.concepts.choice import Choice
 from diffwright.concepts.crowding import Conflict, Crowding
 from diffwright.concepts.fits import Fit
-from diffwright.concepts.patch import ConceptEdit, Patch
+from diffwright.concepts.patch import Patch
 from diffwright.concepts.rewrite import Rewrite
 from diffwright.concepts.solve import Factors
-from diffwright.core.atomic import write_bytes
 from diffwright.core.errors import WeightsCorrupt, WeightsMissing
 from diffwright.weights.verify import read_tensors
 
 FORMAT = "diffwright-concept-edit-2"
 
 
-def write(edit: ConceptEdit, path: str | Path) -> Path:
-    """Write an edit; the file is complete or absent."""
-    return write_bytes(path, serialized(edit))
-
-
-def serialized(edit: ConceptEdit) -> bytes:
-    """Give the content of an edit's file."""
+def serialized(
+    patches: Sequence[Patch],
+    rewrites: Sequence[Rewrite],
+    *,
+    preserve: Sequence[str],
+    choice: Choice,
+    fits: Sequence[Fit],
+    crowding: Sequence[Crowding],
+    parts: int,
+) -> bytes:
+    """Give the content of an edit's file (see ``ConceptEdit`` for its parts)."""
     tensors = {}
-    for patch in edit.patches:
+    for patch in patches:
         tensors[f"{patch.site}.up"] = patch.factors.up.float().contiguous()
         tensors[f"{patch.site}.down"] = patch.factors.down.float().contiguous()
     header = {
         "format": FORMAT,
-        "rewrites": [asdict(rewrite) for rewrite in edit.rewrites],
-        "preserve": edit.preserve,
-        "choice": asdict(edit.choice),
-        "fits": [asdict(fit) for fit in edit.fits],
-        "crowding": [asdict(crowd) for crowd in edit.crowding],
-        "parts": edit.parts,
-        "base": {patch.site: [patch.base, patch.path] for patch in edit.patches},
+        "rewrites": [asdict(rewrite) for rewrite in rewrites],
+        "preserve": list(preserve),
+        "choice": asdict(choice),
+        "fits": [asdict(fit) for fit in fits],
+        "crowding": [asdict(crowd) for crowd in crowding],
+        "parts": parts,
+        "base": {patch.site: [patch.base, patch.path] for patch in patches},
     }
     return save(tensors, metadata={"diffwright": json.dumps(header)})
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from diffwright.concepts.patch import FILE, ConceptEdit
+from diffwright.concepts.concept_edit import FILE, ConceptEdit
 from diffwright.core.atomic import directory, write_bytes
 from diffwright.core.errors import InputError, WeightsCorrupt
 from diffwright.diffusion.sites import find

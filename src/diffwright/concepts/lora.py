@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from diffwright.concepts.patch import Patch
 from diffwright.concepts.solve import Factors
 from diffwright.core.atomic import write_bytes
 from diffwright.core.checks import one_of, whole
 from diffwright.core.errors import InputError
 
-if TYPE_CHECKING:
-    from diffwright.concepts.patch import ConceptEdit, Patch
-
 KEYS = ("kohya", "diffusers")
 
 
-def write_lora(edit: ConceptEdit, path: str | Path, *, keys: str = "kohya", rank: int | None = None) -> Path:
-    """Write an edit as a LoRA file (see ``ConceptEdit.export_lora``)."""
+def write_lora(
+    patches: Sequence[Patch], path: str | Path, *, keys: str = "kohya", rank: int | None = None
+) -> Path:
+    """Write an edit's patches as a LoRA file (see ``ConceptEdit.export_lora``)."""
     one_of("keys", keys, KEYS)
     if rank is not None:
         whole("rank", rank, 1, 10**6)
-    changed = [patch for patch in edit.patches if patch.factors.up.shape[1]]
+    changed = [patch for patch in patches if patch.factors.up.shape[1]]
     if not changed:
         raise InputError("The edit changes nothing, so there is no LoRA to write; see its warnings.")
     if rank is not None:

@@ -8,21 +8,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diffwright.concepts.choice import Choice, default_choice
+from diffwright.concepts.judged import Summary
 from diffwright.core.errors import InputError
 from diffwright.diffusion.backbones import require
 from diffwright.diffusion.sites import sites
 from diffwright.metrics.statistics import spearman
 
-if TYPE_CHECKING:
-    from diffwright.concepts.sweep import Row
-
 DRIFT = 0.1
 """Where sites are compared: unrelated predictions move by a tenth of the distance of source and target."""
 _LINEAR = {"attn": ("attn.out",), "mlp": ("mlp.out",), "block": ("mlp.out",), "attn2": ("k", "v")}
 Effects = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate of a sweep.
+
+    Attributes:
+        choice: the settings.
+        recovery: how far the denoiser's prediction at the source moves to the target's; 1 is all the way.
+        drift: how far its prediction at other prompts moves, relative to the distance of source and target.
+        judged: what pictures say; None for candidates that were only screened.
+    """
+
+    choice: Choice
+    recovery: float
+    drift: float
+    judged: Summary | None = None
+
+    @property
+    def score(self) -> float:
+        """What candidates are ranked by: judged efficacy less the worst fall, or recovery less drift."""
+        if self.judged is None:
+            return self.recovery - self.drift
+        return self.judged.efficacy - self.judged.unrelated_drop
 
 
 @dataclass(frozen=True)

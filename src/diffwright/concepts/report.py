@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from diffwright.concepts.concept_edit import FILE
 from diffwright.concepts.edit import ConceptEdit
 from diffwright.concepts.judged import Change, Gallery, Plan, summarize, try_change
-from diffwright.concepts.patch import FILE
 from diffwright.concepts.phrase import Phrase
 from diffwright.concepts.probes import value_of
 from diffwright.concepts.rewrite import Rewrite

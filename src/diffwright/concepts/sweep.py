@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from diffwright.concepts.choice import Choice, default_choice
+from diffwright.concepts.concept_edit import ConceptEdit
 from diffwright.concepts.edit import edit_concepts
 from diffwright.concepts.judged import Change, Gallery, Plan, Summary, try_all
-from diffwright.concepts.patch import ConceptEdit
 from diffwright.concepts.phrase import Phrase
 from diffwright.concepts.probes import CORE, probes
-from diffwright.concepts.recommend import Effects, Recommendation, from_effects, recommend
+from diffwright.concepts.recommend import Effects, Recommendation, Row, from_effects, recommend
 from diffwright.concepts.rewrite import Rewrite
 from diffwright.concepts.wordings import PARAPHRASES
 from diffwright.core.errors import ConfigError, UnsupportedBackbone
@@ -29,30 +29,6 @@ from diffwright.diffusion.sites import sites
 LAMBDAS = (1e-3, 1e-2, 1e-1, 1.0)
 NOISE_LEVELS = (0.95, 0.7)
 CROSS_ATTENTION = ("unet.*.attn2.*.k", "unet.*.attn2.*.v")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One candidate of a sweep.
-
-    Attributes:
-        choice: the settings.
-        recovery: how far the denoiser's prediction at the source moves to the target's; 1 is all the way.
-        drift: how far its prediction at other prompts moves, relative to the distance of source and target.
-        judged: what pictures say; None for candidates that were only screened.
-    """
-
-    choice: Choice
-    recovery: float
-    drift: float
-    judged: Summary | None = None
-
-    @property
-    def score(self) -> float:
-        """What candidates are ranked by: judged efficacy less the worst fall, or recovery less drift."""
-        if self.judged is None:
-            return self.recovery - self.drift
-        return self.judged.efficacy - self.judged.unrelated_drop
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from diffwright.core.errors import MissingExtra
 from diffwright.tracing.effects import Threshold, pick_threshold
 from diffwright.tracing.states import TEXT_KINDS
-
-if TYPE_CHECKING:
-    from diffwright.tracing.result import TraceResult
 
 COLORS = {
     "resnet": "#3b6ea8",
@@ -27,11 +24,11 @@ NAMES = {"attn": "self-attention", "mlp": "MLP", "block": "whole layer"}
 COLD, WARM, NOTHING = (43, 84, 140), (178, 58, 38), (232, 232, 228)
 
 
-def draw(result: TraceResult, path: Path, metric: str | None = None) -> Path:
+def draw(result: Any, path: Path, metric: str | None = None) -> Path:
     """Draw a trace.
 
     Args:
-        result: what is drawn.
+        result: the ``TraceResult``; untyped, because a result draws itself by this module.
         path: where the picture goes; its ending chooses PNG, SVG or PDF.
         metric: for all parts; the most telling one of each without it.
 
@@ -66,7 +63,7 @@ def _figure(width: float, height: float) -> Any:
 Map = tuple[str, str, np.ndarray]
 
 
-def _maps(result: TraceResult, metric: str | None) -> list[list[Map]]:
+def _maps(result: Any, metric: str | None) -> list[list[Map]]:
     """Gather the traced components of each text encoder: prefix, component, grid."""
     if "text" not in result.traces:
         return []
@@ -78,7 +75,7 @@ def _maps(result: TraceResult, metric: str | None) -> list[list[Map]]:
     return rows
 
 
-def _draw_maps(result: TraceResult, part: Any, row: list[Map]) -> None:
+def _draw_maps(result: Any, part: Any, row: list[Map]) -> None:
     trace = result.traces["text"]
     largest = max(float(np.nanmax(abs(grid))) for _, _, grid in row) or 1.0
     plots = np.atleast_1d(part.subplots(1, len(row), sharey=True))
@@ -97,7 +94,7 @@ def _draw_maps(result: TraceResult, part: Any, row: list[Map]) -> None:
     part.colorbar(shown, ax=list(plots), label=f"recovery, {trace.metric}", shrink=0.9)
 
 
-def _draw_bars(result: TraceResult, part: Any, metric: str | None) -> None:
+def _draw_bars(result: Any, part: Any, metric: str | None) -> None:
     trace = result.traces["unet"]
     scores = trace.scores[metric or trace.metric]
     plot = part.subplots()
