@@ -106,6 +106,13 @@ def test_unusable_requests_are_refused_with_their_code(words, code, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+def test_words_that_the_model_never_saw_are_named(model, tmp_path, capsys):
+    assert run("a zebra", "a cat", "--steps", 1, "--model", model, "--out", tmp_path / "o") == 0
+    (warning,) = json.loads((tmp_path / "o" / "result.json").read_text())["warnings"]
+    assert warning.startswith("the model never saw 'zebra' in")
+    assert warning in capsys.readouterr().err
+
+
 def test_a_folder_of_the_user_is_not_overwritten(model, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     assert run("a cat", "--model", model, "--out", tmp_path) == 3

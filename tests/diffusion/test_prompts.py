@@ -2,7 +2,20 @@ import pytest
 import torch
 
 from diffwright.core.errors import InputError
-from diffwright.diffusion.prompts import encode, encode_pooled, first_eos, subject_span, token_span, tokenize
+from diffwright.diffusion.prompts import (
+    encode,
+    encode_pooled,
+    first_eos,
+    subject_span,
+    token_span,
+    tokenize,
+    unseen,
+)
+from diffwright.weights.folder import Folder
+from diffwright.weights.names import POCKET
+from diffwright.weights.tokenizer import load_tokenizer
+from diffwright.world.captions import captions
+from diffwright.world.sample import propose
 from tests.support.tiny import pipeline, tokenizer
 
 
@@ -99,3 +112,13 @@ def test_encode_follows_the_pipeline_and_shares_equal_prompts(kind):
 def test_no_prompt_is_an_input_error():
     with pytest.raises(InputError):
         encode(pipeline("sd1"), [])
+
+
+def test_words_that_pocket_was_never_shown_are_those_in_pieces():
+    words = load_tokenizer(Folder(POCKET / "pocket"), "tokenizer")
+    assert unseen(words, ["A red Mug on grass", "two kittens, a bird's eye view", "a KITTENS 猫 42!"]) == [
+        "kittens",
+        "猫",
+    ]
+    shown = [caption for seed in range(60) for caption in captions(propose(seed, 0, False, {}), 2, seed)]
+    assert unseen(words, shown) == []

@@ -55,7 +55,7 @@ class Generate(ModelFlags, SeedFlags):
         watch = Stopwatch()
         with watch("load"):
             pipe = self.load()
-        warnings = self._apply_edits(pipe)
+        warnings = self._unseen(pipe) + self._apply_edits(pipe)
         prompts = [prompt for prompt in self.prompts for _ in range(self.count)]
         seeds = [self.seed + i for _ in self.prompts for i in range(self.count)]
         with watch("paint"), shown() as progress:
@@ -85,6 +85,17 @@ class Generate(ModelFlags, SeedFlags):
         self.say(
             result.record(), f"{len(prompts)} pictures in {self.out}, {seconds:.2f} s each; see sheet.png"
         )
+
+    def _unseen(self, pipe: Any) -> list[str]:
+        from diffwright.diffusion.backbones import describe
+        from diffwright.diffusion.prompts import unseen
+
+        words = unseen(pipe.tokenizer, self.prompts) if describe(pipe).layout == "pocket" else []
+        if not words:
+            return []
+        return [
+            f"the model never saw {', '.join(map(repr, words))} in its training and may paint anything for it"
+        ]
 
     def _apply_edits(self, pipe: Any) -> list[str]:
         if not self.with_:

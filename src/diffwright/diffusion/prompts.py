@@ -104,6 +104,22 @@ def subject_span(tokenizer: Any, prompt: str, subject: str) -> tuple[int, int]:
     return token_span(tokenizer, prompt, *characters(prompt, subject))
 
 
+def unseen(tokenizer: Any, prompts: Sequence[str]) -> list[str]:
+    """List the words of prompts that the tokenizer of ``pocket`` must cut into pieces.
+
+    It was learned so that every word of the training captions is one token; a word in pieces was never shown.
+
+    Args:
+        tokenizer: that of a pocket model; the words of others say nothing about their training.
+        prompts: any texts.
+
+    Returns:
+        Each such word once, in lower case, in the order of its first use.
+    """
+    words = dict.fromkeys(word for prompt in prompts for word in re.findall(r"[^\W\d_]+", prompt.lower()))
+    return [word for word in words if len(tokenizer.tokenize(word)) != 1]
+
+
 def first_eos(tokenizer: Any, ids: Tensor) -> Tensor:
     """Give the position of the first end-of-text token of each row.
 
