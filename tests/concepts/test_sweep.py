@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from diffwright.concepts.choice import Choice, default_choice
 from diffwright.concepts.judged import Change, Gallery, Plan
-from diffwright.concepts.sweep import Screen, candidates, make_edit, sweep, table
+from diffwright.concepts.recommend import Row
+from diffwright.concepts.sweep import Screen, _best_of_each, candidates, make_edit, sweep, table
 from diffwright.core.errors import ConfigError, UnsupportedBackbone
 from tests.support.tiny import pipeline
 
@@ -58,3 +61,14 @@ def test_settings_survive_json():
 
     assert Choice.parsed({**asdict(choice), "site": list(choice.site)}) == choice
     assert default_choice("sd") == Choice()
+
+
+def test_finalists_are_of_different_sites_or_tokens():
+    usual = default_choice("pocket")
+    rows = [
+        Row(replace(usual, site=(site,), lam=lam), recovery, 0.0)
+        for site, lam, recovery in (("a", 1.0, 0.9), ("a", 0.1, 0.8), ("b", 1.0, 0.7), ("c", 1.0, 0.6))
+    ]
+    best, others = _best_of_each(rows, 2)
+    assert [row.choice.site for row in best] == [("a",), ("b",)]
+    assert others == [rows[1], rows[3]]

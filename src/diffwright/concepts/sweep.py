@@ -103,7 +103,7 @@ def sweep(
         gallery: paints and judges; its progress callback may cancel.
         changes: development changes, at least one; keep those that measure the result out of here.
         choices: candidates; ``candidates(pipe)`` without them.
-        finalists: how many are painted, the best of them first; 0 paints none.
+        finalists: how many are painted, the best of each site and choice of tokens; 0 paints none.
         plan: how much is painted; patterns of the training split without it.
         effects: a trace's effect of each site, to be compared with what the edits did.
 
@@ -120,8 +120,18 @@ def sweep(
     rows = _screened(gallery, screens, choices or candidates(gallery.pipe))
     recommended = recommend(rows, effects)
     plan = plan or Plan(split="train", seeds=1, near=1, others=1, steps=gallery.steps)
-    painted = [replace(row, judged=_judged(gallery, changes, row.choice, plan)) for row in rows[:finalists]]
-    return Sweep((*sorted(painted, key=lambda row: -row.score), *rows[finalists:]), recommended)
+    best, others = _best_of_each(rows, finalists)
+    painted = [replace(row, judged=_judged(gallery, changes, row.choice, plan)) for row in best]
+    return Sweep((*sorted(painted, key=lambda row: -row.score), *others), recommended)
+
+
+def _best_of_each(rows: Sequence[Row], most: int) -> tuple[list[Row], list[Row]]:
+    """Part ranked rows into the first of each site and choice of tokens, ``most`` of them, and the others."""
+    firsts: dict[tuple, Row] = {}
+    for row in rows:
+        firsts.setdefault((row.choice.site, row.choice.tokens), row)
+    best = list(firsts.values())[:most]
+    return best, [row for row in rows if not any(row is chosen for chosen in best)]
 
 
 def choose_site(
