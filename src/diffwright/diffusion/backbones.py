@@ -38,7 +38,7 @@ class Backbone:
 _BOTH = ("epsilon", "v_prediction")
 
 TABLE = (
-    Backbone("pocket", "pocket", _BOTH, ("generate", "trace", "fix", "edit"), ("te",), 8, 8, 3.0),
+    Backbone("pocket", "pocket", ("v_prediction",), ("generate", "trace", "fix", "edit"), ("te",), 8, 8, 3.0),
     Backbone(
         "sd", "Stable Diffusion 1.x, 2.x", _BOTH, ("generate", "trace", "fix", "edit"), ("te",), 4, 4, 7.5
     ),
@@ -81,6 +81,8 @@ def describe(pipe: Any) -> Backbone:
     prediction = scheduler.config.get("prediction_type", "epsilon")
     if prediction not in rows[0].predictions:
         raise _refusal(given, f"prediction type {prediction!r}")
+    if prediction == "epsilon" and scheduler.config.get("rescale_betas_zero_snr", False):
+        raise _refusal(given, "prediction type 'epsilon' on a schedule that ends in pure noise")
     return replace(rows[0], prediction=prediction)
 
 
