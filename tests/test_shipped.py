@@ -10,6 +10,16 @@ from diffwright.metrics.judge import Judge
 from diffwright.weights.load import load
 from diffwright.weights.names import POCKET, shipped_names
 
+BOUNDS = {
+    "revert_exact": (1, 1),
+    "artifact_kib_clip_l": (0, 32),
+    "reference_path_ratio": (1, 1e9),
+    "lora_max_abs_diff": (0, 1e-5),
+    "mass_100_drift": (0, 100),
+    "mass_100_drift_null_space": (0, 100),
+}
+"""What holds of the short benches on every machine, however random the weights or busy the cores."""
+
 LIMITS = {"unet": 7.5e6, "vae": 2.5e6, "text_encoder": 3.0e6}
 
 
@@ -56,7 +66,8 @@ def test_each_model_has_a_card():
         ),
         (
             "concepts",
-            "edit_ms_clip_l reference_path_ratio revert_exact efficacy unrelated_drop artifact_kib_clip_l",
+            ("edit_ms_clip_l reference_path_ratio revert_exact efficacy unrelated_drop artifact_kib_clip_l "
+             "lora_max_abs_diff mass_100_s mass_100_residual_median mass_100_drift mass_100_drift_null_space"),
         ),
     ],
 )  # fmt: skip
@@ -68,4 +79,6 @@ def test_the_short_bench_gives_the_promised_figures(name, figures, tmp_path, cap
     found = json.loads(out.read_text())["figures"]
     assert set(figures.split()) <= set(found)
     assert all(set(f) >= {"value", "unit", "better"} for f in found.values())
+    values = {figure: found[figure]["value"] for figure in set(BOUNDS) & set(found)}
+    assert {f: value for f, value in values.items() if not BOUNDS[f][0] <= value <= BOUNDS[f][1]} == {}
     assert capsys.readouterr().out

@@ -1,4 +1,3 @@
-import pytest
 import torch
 
 from diffwright.bench import concepts
@@ -46,12 +45,3 @@ def test_the_quality_part_runs_on_a_random_model():
     assert set(figures) >= QUALITY
     assert 0 <= figures["efficacy"].value <= 1
     assert figures["unet_evaluations"].value == gallery.unet_evaluations > 0
-
-
-@pytest.mark.slow
-def test_the_speed_part_reports_its_four_figures():
-    figures = concepts._speed(2, 1, None)
-    assert set(figures) == {"edit_ms_clip_l", "reference_path_ratio", "revert_exact", "artifact_kib_clip_l"}
-    assert figures["revert_exact"].value == 1
-    assert figures["artifact_kib_clip_l"].value <= 32
-    assert figures["reference_path_ratio"].value > 1

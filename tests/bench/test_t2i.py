@@ -102,5 +102,5 @@ def test_the_time_says_in_which_precision_it_was_taken(monkeypatch, numbers):
     asked = []
     monkeypatch.setattr("diffwright.diffusion.sampling.generate", lambda *_, **options: asked.append(options))
     pipe = SimpleNamespace(unet=SimpleNamespace(dtype=getattr(torch, numbers)))
-    assert t2i._seconds(pipe).note == f"one picture, 25 steps, {numbers} without autocast"
+    assert t2i._seconds(pipe, 2).note == f"one picture, 25 steps, {numbers} without autocast"
     assert not any(options.get("half") for options in asked)

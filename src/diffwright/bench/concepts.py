@@ -63,7 +63,7 @@ def run(quick: bool, progress: Progress | None = None, *, parts: Sequence[str] =
     if not judged:
         return figures
     pipe, judge = load("pocket", device="cpu"), Judge.from_pretrained()
-    few = Plan(seeds=1, near=1, others=1, steps=8)
+    few = Plan(seeds=1, near=1, others=1, steps=4)
     gallery = Gallery(pipe, judge, few.steps if quick else Plan().steps, half=True, progress=progress)
     measure = _judged_briefly(gallery, few) if quick else _judged_fully(gallery)
     for part in judged:

@@ -36,7 +36,7 @@ def run(
     """Measure the shipped text-to-image model.
 
     Args:
-        quick: 24 prompts and some 40 renders of each vocabulary instead of 500 prompts, 1,500 renders of the full
+        quick: 12 prompts and some 20 renders of each vocabulary instead of 500 prompts, 1,500 renders of the full
             and 1,000 of the core vocabulary.
         progress: Is told the steps done; may cancel.
         photos: Folder of natural photographs for ``photo_vae_psnr``; left out without it.
@@ -54,18 +54,18 @@ def run(
     judge = Judge.from_pretrained("pocket-judge")
     figures = {}
     for core in (True, False):
-        figures |= _painted(pipe, judge, core, 24 if quick else (500 if core else 300), progress)
+        figures |= _painted(pipe, judge, core, 12 if quick else (500 if core else 300), progress)
     report(progress, "rendering test scenes", 0, 1)
-    scenes = sample(seeds("test", 48 if quick else 1900))
+    scenes = sample(seeds("test", 24 if quick else 1900))
     pictures = render(scenes).image
     figures |= _judged(pipe.vae, judge, scenes, pictures)
-    known = sample(seeds("test", 48 if quick else 1200, start=5000), core=True)
+    known = sample(seeds("test", 24 if quick else 1200, start=5000), core=True)
     figures |= _judged_core(pipe.vae, judge, known, render(known).image)
     figures |= _guessed(judge)
-    figures |= _coded(pipe.vae, pictures[:256], 64 if quick else 1000)
+    figures |= _coded(pipe.vae, pictures[:256], 32 if quick else 1000)
     if files is not None:
         figures["photo_vae_psnr"] = _photo_psnr(pipe.vae, files, 8 if quick else 100)
-    figures["seconds_per_image"] = _seconds(pipe)
+    figures["seconds_per_image"] = _seconds(pipe, 2 if quick else 4)
     return figures
 
 
@@ -203,11 +203,11 @@ def _photo_psnr(vae: Any, paths: list[Path], count: int) -> Figure:
     return Figure(float(np.mean(values)), "dB", "higher", f"{len(values)} photographs, mean a picture")
 
 
-def _seconds(pipe: Any) -> Figure:
+def _seconds(pipe: Any, runs: int) -> Figure:
     from diffwright.diffusion.sampling import generate
 
     times = []
-    for seed in range(4):
+    for seed in range(runs):
         start = time.perf_counter()
         generate(pipe, "a red mug on grass", seeds=seed, steps=STEPS)
         times.append(time.perf_counter() - start)
