@@ -74,7 +74,7 @@ def run(quick: bool, progress: Progress | None = None, *, parts: Sequence[str] =
 def _judged_briefly(gallery: Gallery, few: Plan) -> dict[str, Callable[[], dict[str, Figure]]]:
     alone = replace(few, others=0)
     return {
-        "quality": lambda: quality(gallery, TEST[:3], few),
+        "quality": lambda: quality(gallery, TEST[:2], few),
         "wordings": lambda: concepts_wordings.figures(gallery, TEST[:1], sentences=5),
         "closed_forms": lambda: concepts_baselines.closed_forms(gallery, TEST[:1], alone),
         "trainings": lambda: concepts_baselines.trainings(
