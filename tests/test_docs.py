@@ -37,6 +37,12 @@ def test_commands_in_the_documents_parse(page, command):
     cli.parse(verb, words[len(verb.split()) :])
 
 
+def test_the_readme_lists_every_verb_and_every_guide():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [verb for verb in cli.VERBS if f"| `{verb.split()[0]}` |" not in readme] == []
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in readme] == []
+
+
 @pytest.mark.parametrize("name", ["vae", "clip", "judge", "t2i"])
 def test_the_training_guide_gives_the_minutes_of_the_recipe(name):
     sheet = (ROOT / "src" / "diffwright" / "training" / "recipes" / f"{name}.yaml").read_text("utf-8")
