@@ -40,6 +40,11 @@ def test_positions_of_each_choice_of_tokens(pipes):
     pipe = pipes["sd1"]
     site = find(pipe, "te.1.attn.out")
     source, target = (hooked(pipe, site, phrase.prompt) for phrase in (SOURCE, TARGET))
+    ((rows,), _) = rows_of(pipe, site, [(SOURCE, TARGET)], tokens="span")
+    torch.testing.assert_close(rows.keys, source[[3, 2]], atol=1e-6, rtol=0)
+    torch.testing.assert_close(rows.wanted, target[[1, 1]], atol=1e-6, rtol=0)
+    ((rows,), _) = rows_of(pipe, site, [(TARGET, SOURCE)], tokens="span")
+    torch.testing.assert_close(rows.wanted, source[[3]], atol=1e-6, rtol=0)
     ((rows,), _) = rows_of(pipe, site, [(SOURCE, TARGET)], tokens="last+eos")
     torch.testing.assert_close(rows.keys, source[[3, 7]], atol=1e-6, rtol=0)
     torch.testing.assert_close(rows.wanted, target[[1, 2]], atol=1e-6, rtol=0)

@@ -63,7 +63,7 @@ class Make(ModelFlags, SeedFlags):
     """With --mode null-space: directions below this part of the strongest one are free."""
     average: bool = False
     """Fit the mean of a concept's templates in place of each; for hundreds of concepts."""
-    tokens: Literal["last", "last+eos", "last+eos+pad"] | None = None
+    tokens: Literal["last", "span", "last+eos", "last+eos+pad"] | None = None
     """Positions that are rewritten."""
     aim: Literal["output", "stream"] | None = None
     """Whether the layer's output or the residual stream after it must become the target's."""

@@ -69,7 +69,8 @@ def edit_concepts(
             the paper's settings, the attention output of each text encoder's layer 0.
         lam: ridge strength, above 0.
         templates: prompts with ``{}`` where the concept goes; it may stand anywhere.
-        tokens: which positions are rewritten: ``last``, ``last+eos`` or ``last+eos+pad``.
+        tokens: which positions are rewritten: ``last``, ``span`` (all of the concept's), ``last+eos`` or
+            ``last+eos+pad``.
         aim: ``output`` wants the target's output of the site, as in the paper; ``stream`` wants the target's
             residual stream after it (``attn.out`` and ``mlp.out`` of text layers only).
         preserve_weight: importance of a preserved row against an edited one, above 0; with ``covariance``, of

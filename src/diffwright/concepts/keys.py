@@ -20,7 +20,7 @@ from diffwright.diffusion.hooks import input_of, taps
 from diffwright.diffusion.prompts import encode, first_eos, token_span, tokenize
 from diffwright.diffusion.sites import Site, find
 
-TOKENS = ("last", "last+eos", "last+eos+pad")
+TOKENS = ("last", "span", "last+eos", "last+eos+pad")
 AIMS = ("output", "stream")
 CHUNK = 512
 
@@ -83,7 +83,8 @@ def rows_of(
         site: a linear part of a text layer, or ``k`` or ``v`` of a UNet cross-attention.
         pairs: source and target phrases, at least one pair.
         held: phrases that must stay as they are.
-        tokens: ``last`` takes the concept's last token; ``last+eos`` adds the first end-of-text token;
+        tokens: ``last`` takes the concept's last token; ``span`` takes all of its tokens, the last aligned with
+            the target's last and so on backwards; ``last+eos`` adds the first end-of-text token to the last;
             ``last+eos+pad`` takes every position from the last token on, the target's aligned by offset.
         aim: ``output`` wants the target's output of the site, as in the paper; ``stream`` wants the target's
             residual stream after it, which ``attn.out`` and ``mlp.out`` of text layers write into.
@@ -102,10 +103,10 @@ def rows_of(
     phrases = list(dict.fromkeys([*(phrase for pair in pairs for phrase in pair), *held]))
     ids, mask = tokenize(tokenizer, [phrase.prompt for phrase in phrases])
     eos = first_eos(tokenizer, ids).tolist()
-    ends = {p: (_last_token(tokenizer, p, end), end) for p, end in zip(phrases, eos, strict=True)}
+    spans = {p: Span(*_tokens_of(tokenizer, p, end), end) for p, end in zip(phrases, eos, strict=True)}
     total = ids.shape[1]
-    wanted = [_positions(ends[source], ends[target], tokens, total) for source, target in pairs]
-    kept = [list(range(total if tokens == "last+eos+pad" else ends[h][1] + 1)) for h in held]
+    wanted = [_positions(spans[source], spans[target], tokens, total) for source, target in pairs]
+    kept = [list(range(total if tokens == "last+eos+pad" else spans[h].eos + 1)) for h in held]
     needs: dict[Phrase, dict[int, int]] = {phrase: {} for phrase in phrases}
     for pair, both in zip(pairs, wanted, strict=True):
         for phrase, positions in zip(pair, both, strict=True):
@@ -126,22 +127,31 @@ def rows_of(
     )
 
 
-def _last_token(tokenizer: Any, phrase: Phrase, eos: int) -> int:
-    """Give the concept's last token; where the concept is missing, the end-of-text token in its place."""
+class Span(NamedTuple):
+    """Positions of a concept's first and last token, and of the first end-of-text token."""
+
+    first: int
+    last: int
+    eos: int
+
+
+def _tokens_of(tokenizer: Any, phrase: Phrase, eos: int) -> tuple[int, int]:
+    """Give the concept's first and last token; where it is missing, the end-of-text token in its place."""
     if phrase.start == phrase.stop:
-        return eos
-    return token_span(tokenizer, phrase.prompt, phrase.start, phrase.stop)[1]
+        return eos, eos
+    return token_span(tokenizer, phrase.prompt, phrase.start, phrase.stop)
 
 
-def _positions(
-    source: tuple[int, int], target: tuple[int, int], tokens: str, total: int
-) -> tuple[list[int], list[int]]:
+def _positions(source: Span, target: Span, tokens: str, total: int) -> tuple[list[int], list[int]]:
     if tokens == "last":
-        return [source[0]], [target[0]]
+        return [source.last], [target.last]
+    if tokens == "span":
+        back = range(source.last - source.first + 1)
+        return [source.last - i for i in back], [max(target.last - i, target.first) for i in back]
     if tokens == "last+eos":
-        return list(source), list(target)
-    offsets = range(total - source[0])
-    return [source[0] + i for i in offsets], [min(target[0] + i, total - 1) for i in offsets]
+        return [source.last, source.eos], [target.last, target.eos]
+    offsets = range(total - source.last)
+    return [source.last + i for i in offsets], [min(target.last + i, total - 1) for i in offsets]
 
 
 def _number(known: dict[int, int], positions: Iterable[int]) -> None:
