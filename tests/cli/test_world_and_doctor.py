@@ -49,6 +49,7 @@ def test_doctor_names_versions_devices_and_supported_models(capsys):
     found = json.loads(capsys.readouterr().out)
     assert {"python", "torch", "diffusers"} <= set(found["versions"])
     assert "cores" in found["devices"]["cpu"]
+    assert found["memory"]["Stable Diffusion XL"].startswith("weights take 12.9 GiB in float32, 6.5 GiB in")
     assert run("doctor") == 0
     assert "| sdxl |" in capsys.readouterr().out
 

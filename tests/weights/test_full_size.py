@@ -2,6 +2,7 @@
 
 import pytest
 
+from diffwright.cli.doctor import MILLIONS
 from diffwright.weights.components import _construct
 
 SD_BLOCKS = {
@@ -76,3 +77,9 @@ def test_published_architecture_is_built(part, class_name, config, tensors, mill
     assert len(state) == tensors
     assert all(value.is_meta for value in state.values())
     assert sum(value.numel() for value in state.values()) / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+def test_the_doctor_adds_these_sizes_up():
+    assert MILLIONS["Stable Diffusion 1.x"] == pytest.approx(859.5 + 83.7 + 123.1)
+    assert MILLIONS["Stable Diffusion 2.x"] == pytest.approx(865.9 + 83.7 + 340.4)
+    assert MILLIONS["Stable Diffusion XL"] == pytest.approx(2567.5 + 83.7 + 123.1 + 694.7)

@@ -18,11 +18,13 @@ PACKAGES = (
     "pillow",
     "matplotlib",
 )
+MILLIONS = {"Stable Diffusion 1.x": 1066.3, "Stable Diffusion 2.x": 1290.0, "Stable Diffusion XL": 3469.0}
+"""Parameters of all networks of a published model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(OutputFlags):
-    """Show versions, devices, supported models, and whether the shipped weights are whole.
+    """Show versions, devices, supported models with their memory, and whether the shipped weights are whole.
 
     diffwright doctor --json -
     """
@@ -38,11 +40,13 @@ class Doctor(OutputFlags):
         findings = {
             "versions": versions(),
             "devices": devices(),
+            "memory": memory(),
             "models": models(),
         }
         lines = [f"{name:<14} {value}" for name, value in findings["versions"].items()]
         lines += ["", *(f"{name:<14} {value}" for name, value in findings["devices"].items())]
         lines += ["", "Supported text-to-image models:", table().rstrip()]
+        lines += [f"{name:<22} {need}" for name, need in findings["memory"].items()]
         lines += ["A verb above that diffwright --help does not list is prepared, not built yet.", ""]
         lines += ["Shipped models:", *(f"{name:<22} {state}" for name, state in findings["models"].items())]
         self.say(findings, "\n".join(lines if findings["models"] else [*lines, "none"]))
@@ -75,6 +79,15 @@ def devices() -> dict[str, str]:
     if torch.backends.mps.is_available():
         found["mps"] = "Apple GPU"
     return found
+
+
+def memory() -> dict[str, str]:
+    """Predict the memory that the weights of a published model take; what painting adds grows with the picture."""
+    gib = {name: millions * 1e6 / 2**30 for name, millions in MILLIONS.items()}
+    return {
+        name: f"weights take {4 * of_one:.1f} GiB in float32, {2 * of_one:.1f} GiB in float16 or bfloat16"
+        for name, of_one in gib.items()
+    }
 
 
 def models() -> dict[str, str]:
