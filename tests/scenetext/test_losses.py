@@ -1,0 +1,52 @@
+import math
+
+import pytest
+import torch
+
+from diffwright.scenetext.dual import Reading
+from diffwright.scenetext.losses import attention_loss, covered, latent_mask, masked_error, min_snr
+
+
+def test_the_masked_error_weighs_the_hole():
+    mask = torch.zeros(1, 1, 2, 2)
+    mask[..., 0, 0] = 1
+    error = masked_error(torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2), mask, a=5)
+    assert error.tolist() == [(5 + 3) / 4]
+
+
+def test_a_cell_is_repainted_where_any_pixel_is():
+    mask = torch.zeros(1, 1, 32, 128, dtype=torch.bool)
+    mask[..., 5, 9] = True
+    small = latent_mask(mask, (8, 32))
+    assert small.sum() == 1
+    assert small[0, 0, 1, 2] == 1
+
+
+def test_weights_of_steps():
+    alpha_bar = torch.tensor([0.0, 0.5, 0.9])
+    assert min_snr(alpha_bar, 5, "v_prediction").tolist() == pytest.approx([1, 1, 0.5])
+    assert min_snr(alpha_bar[1:], 5, "epsilon").tolist() == pytest.approx([1, 5 / 9])
+    assert min_snr(alpha_bar, 0, "epsilon").tolist() == [1, 1, 1]
+
+
+def test_boxes_cover_cells():
+    boxes = torch.tensor([[[0.0, 0.0, 64.0, 16.0], [64.0, 0.0, 96.0, 32.0], [0.0, 0.0, 0.0, 0.0]]])
+    share = covered(boxes, (2, 4), (32, 128)).view(3, 2, 4)
+    assert share[0].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
+    assert share[1].tolist() == [[0, 0, 1, 0], [0, 0, 1, 0]]
+    assert share[2].sum() == 0
+
+
+def test_the_attention_loss_of_a_case_made_by_hand():
+    """Two positions; two characters after the beginning; keys choose attention of known shares."""
+    logits = torch.tensor([[0.0, math.log(6.0), math.log(3.0)], [0.0, math.log(2.0), math.log(7.0)]])
+    reading = Reading(torch.eye(2, 3)[None] * 3**0.5, torch.zeros(1, 3, 3), heads=1)
+    reading = reading._replace(key=torch.stack([*logits, torch.zeros(3)], dim=1)[None])
+    keep = torch.ones(1, 3, dtype=torch.bool)
+    assert torch.allclose(reading.attention(keep)[0, 0], torch.tensor([0.1, 0.6, 0.3]), atol=1e-5)
+    boxes = torch.tensor([[[0.0, 0.0, 16.0, 16.0], [16.0, 0.0, 32.0, 16.0]]])
+    loss = attention_loss([reading], boxes, keep, (16, 32))
+    assert float(loss) == pytest.approx(-(math.log(0.6) + math.log(0.7)) / 2, abs=1e-5)
+    both = torch.tensor([[[0.0, 0.0, 16.0, 16.0], [0.0, 0.0, 16.0, 16.0]]])
+    assert float(attention_loss([reading], both, keep, (16, 32))) == pytest.approx(-math.log(0.9), abs=1e-5)
+    assert float(attention_loss([reading], boxes * 0, keep, (16, 32))) == 0
