@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from diffwright.core.errors import ConfigError
@@ -52,12 +54,22 @@ def test_a_later_begin_leaves_steps_out():
         {"noisy": (0.5, 0.2)},
         {"energy": float("nan")},
         {"exact": True},
+        {"carry": True},
         {"limit": -1.0},
     ],
 )
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ConfigError):
         Preset(**wrong)
+
+
+@pytest.mark.parametrize("name", ["balanced", "fast"])
+def test_every_mechanism_that_ours_names_acts_in_some_step(name):
+    steps = PRESETS[name].steps_taken(["move"])
+    for what in ("guided", "noisy", "prompted", "bank"):
+        assert which(steps, what), what
+    again = replace(PRESETS[name], passes=3).steps_taken(["move"])
+    assert {step.passes for step in again} == {1, 3}
 
 
 def test_presets_go_by_name():

@@ -32,6 +32,7 @@ BENCHES = {
     "t2i": "diffwright.bench.t2i",
     "trace": "diffwright.bench.trace",
     "concepts": "diffwright.bench.concepts",
+    "editing": "diffwright.bench.editing",
     "matching": "diffwright.bench.matching",
     "optim": "diffwright.bench.optim",
 }

@@ -20,7 +20,7 @@ class Bench(OutputFlags):
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """Which bench: concepts, matching, optim, t2i, trace."""
+    """Which bench: concepts, editing, matching, optim, t2i, trace."""
     quick: bool = False
     """The short form, under two minutes."""
     parts: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="PART")] = None
@@ -34,13 +34,17 @@ class Bench(OutputFlags):
     pairs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of Oxford or HPatches sequences and .flo pairs, for bench matching."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Matching model to measure in place of the shipped one."""
+    """Model to measure in place of the shipped one, for bench matching and editing."""
     arms: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the controls trained for bench matching: regression, no_cost, control."""
     views: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder that keeps the rendered views of bench matching."""
     tables: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the scores of every pair of bench matching."""
+    export: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Only write the cases of bench editing into this folder, for any other editor."""
+    score: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Only measure the pictures that another editor wrote into such a folder."""
 
     def run(self) -> None:
         """Run the bench."""
@@ -66,5 +70,16 @@ class Bench(OutputFlags):
 
     def _data(self) -> dict[str, Path | None]:
         """Files and folders by the names that benches give them."""
-        names = ("photos", "cifar", "cifar100", "pairs", "model", "arms", "views", "tables")
+        names = (
+            "photos",
+            "cifar",
+            "cifar100",
+            "pairs",
+            "model",
+            "arms",
+            "views",
+            "tables",
+            "export",
+            "score",
+        )
         return {name: getattr(self, name) for name in names}

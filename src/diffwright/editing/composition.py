@@ -16,6 +16,7 @@ from diffwright.editing.operations import Placement
 
 REACH_CELLS = 1.5  # latents around an edit that its zone includes
 FEATHER_CELLS = 1.0
+EDGE_CELLS = 1.0  # around an object its outline shows in what the autoencoder lost
 
 
 def zone_of(placements: Sequence[Placement], frame: Frame) -> np.ndarray:
@@ -92,8 +93,9 @@ def carried_detail(lost: np.ndarray, frame: Frame, placements: Sequence[Placemen
     """
     out = lost.astype(np.float32)
     corner = np.array(frame.box[:2], float)
+    edge = max(1, round(EDGE_CELLS * frame.cell_px))
     for p in placements:
-        out[frame.cut(p.zone)] = 0
+        out[grown(frame.cut(p.zone), edge)] = 0
     for p in placements:
         to = frame.cut(p.destination)
         if p.guide is None and to.any():

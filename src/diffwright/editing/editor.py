@@ -75,6 +75,21 @@ class ImageEditor:
         self._picture: Picture | None = None
         self._model = ""
 
+    @property
+    def image_prompt(self) -> ImagePrompt | None:
+        """The image prompt in use, if any."""
+        return self._engine.image_prompt
+
+    @property
+    def tower(self) -> ImageTower | None:
+        """What the image prompt reads pictures with, if anything."""
+        return self._engine.tower
+
+    @property
+    def has_image_prompt(self) -> bool:
+        """Whether pictures can speak beside the text; an image prompt without a tower stays silent."""
+        return self.image_prompt is not None and self.tower is not None
+
     @classmethod
     def from_pretrained(
         cls,

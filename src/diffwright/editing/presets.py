@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from diffwright.core import checks
@@ -25,6 +25,8 @@ class Preset:
         hold: keep everything but the edited latents and ``margin`` cells around them on the picture's own
             trajectory, in place of the content energy.
         margin: latents around the edited ones that may change too where the rest is held.
+        carry: hold the inside of what was moved, resized or pasted on the collage's trajectory too, so that the
+            model paints only edges, the place that was left, and shadows near by; needs ``begin="collage"``.
         guidance: scale of classifier-free guidance; 1 switches it off.
         guidance_replace: the same when a look is replaced.
         energy: factor of the published energy scales; 0 switches the energies off.
@@ -53,6 +55,7 @@ class Preset:
     exact: bool = False
     hold: bool = False
     margin: int = 1
+    carry: bool = False
     guidance: float = 4.0
     guidance_replace: float = 5.0
     energy: float = 1.0
@@ -88,6 +91,10 @@ class Preset:
         if self.exact and not self.own_level:
             raise ConfigError(
                 "exact is on without own_level; only an inversion at own levels knows what is missed"
+            )
+        if self.carry and self.begin != "collage":
+            raise ConfigError(
+                f"carry is on with begin={self.begin!r}; only a collage has a trajectory to hold"
             )
 
     @property
@@ -145,36 +152,30 @@ _RANGES = (
     ("image_prompt", 0, 10),
 )
 
+_OURS = Preset(
+    begin="collage",
+    begin_at=0.7,
+    own_level=True,
+    exact=True,
+    hold=True,
+    carry=True,
+    guidance=1.0,
+    guidance_replace=1.0,
+    limit=0.5,
+    guided=1.0,
+    regional=False,
+    noisy=(0.7, 0.9),
+    passes=1,
+    travel=(0.7, 0.9),
+    prompted=(0.7, 0.9),
+    detail=True,
+)
+
 PRESETS = {
     "reference": Preset(),
     "dragon": Preset(every=1.0, eta_in=0.0, passes=1, image_prompt=0.0),
-    "balanced": Preset(
-        begin="collage",
-        begin_at=0.2,
-        own_level=True,
-        exact=True,
-        hold=True,
-        guidance=1.0,
-        guidance_replace=1.0,
-        limit=0.5,
-        regional=False,
-        passes=1,
-        detail=True,
-    ),
-    "fast": Preset(
-        steps=20,
-        begin="collage",
-        begin_at=0.2,
-        own_level=True,
-        exact=True,
-        hold=True,
-        guidance=1.0,
-        guidance_replace=1.0,
-        limit=0.5,
-        regional=False,
-        passes=1,
-        detail=True,
-    ),
+    "balanced": _OURS,
+    "fast": replace(_OURS, steps=20),
 }
 """``reference``: DiffEditor as published; ``dragon``: DragonDiffusion; ``balanced`` and ``fast``: ours."""
 

@@ -27,11 +27,12 @@ class Plan:
         loose: latents where noise may be added.
         free: the same with a margin; where the rest is held, only these change.
         vacated: latents that an object left and none took.
+        carried: latents that lie wholly inside what was moved, resized or pasted.
         kept: latents whose self-attention states of the picture may be shown.
         moves: for each operation the latents that take content, and its places in the guide.
 
     Shapes (h, w = latents, g, k = tap grid):
-        share: bool (g, k); edited, loose, free, vacated, kept: bool (h, w)
+        share: bool (g, k); edited, loose, free, vacated, carried, kept: bool (h, w)
     """
 
     regions: tuple[Region, ...]
@@ -40,12 +41,13 @@ class Plan:
     loose: Tensor
     free: Tensor
     vacated: Tensor
+    carried: Tensor
     kept: Tensor
     moves: tuple[tuple[Tensor, Tensor], ...]
 
     def to(self, device: torch.device) -> Plan:
         """The same on another device."""
-        masks = ("share", "edited", "loose", "free", "vacated", "kept")
+        masks = ("share", "edited", "loose", "free", "vacated", "carried", "kept")
         return replace(
             self,
             regions=tuple(_region_to(r, device) for r in self.regions),
@@ -65,7 +67,7 @@ def plan(placements: Sequence[Placement], frame: Frame, guides: Sequence[Frame],
     """
     cells, latent = frame.cells, frame.latent
     touched = torch.zeros(cells, dtype=torch.bool)
-    edited, loose, vacated = (torch.zeros(latent, dtype=torch.bool) for _ in range(3))
+    edited, loose, vacated, carried = (torch.zeros(latent, dtype=torch.bool) for _ in range(4))
     kept = torch.ones(latent, dtype=torch.bool)
     regions, moves, number = [], [], 0
     for p, theirs in zip(placements, guides, strict=True):
@@ -76,13 +78,16 @@ def plan(placements: Sequence[Placement], frame: Frame, guides: Sequence[Frame],
         if p.task != "remove":
             edited |= frame.touched(p.destination, latent)
         loose |= frame.touched(p.zone, latent)
+        carried &= ~frame.touched(p.zone, latent)
+        if p.task in ("move", "resize", "paste"):
+            carried |= frame.coverage(p.destination, latent) > 0.999
         vacated |= frame.touched(p.source & ~p.destination, latent)
         if p.task in ("replace", "paste", "remove"):
             kept &= ~frame.covered(target, latent)
         moves.append(_move(p, frame, theirs))
     vacated &= ~edited
     free = F.max_pool2d(loose[None].float(), 2 * margin + 1, 1, margin)[0] > 0
-    return Plan(tuple(regions), ~touched, edited, loose, free, vacated, kept, tuple(moves))
+    return Plan(tuple(regions), ~touched, edited, loose, free, vacated, carried, kept, tuple(moves))
 
 
 def _region(p: Placement, frame: Frame, theirs: Frame, guide: int) -> Region:

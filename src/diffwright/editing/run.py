@@ -70,7 +70,8 @@ def sample(job: Job, generator: torch.Generator, on_step: OnStep = lambda *_: _[
         Mou et al., DiffEditor, CVPR 2024, algorithm 1.
     """
     schedule, plan, p = job.denoiser.schedule, job.plan, job.preset
-    z = first_latents(job, generator)
+    start = begun(job, generator)
+    z = start(job.picture.trajectory.start)
     guidance = p.guidance_replace if "replace" in job.tasks else p.guidance
     eta = torch.where(plan.loose, p.eta_in, p.eta_out)[None, None].to(z)
     steps = p.steps_taken(job.tasks)
@@ -86,25 +87,31 @@ def sample(job: Job, generator: torch.Generator, on_step: OnStep = lambda *_: _[
                 new = schedule.step(z, epsilon, i, g, eta if step.noisy else 0.0, noise) + missed
                 if p.hold:
                     new = torch.where(plan.free, new, job.picture.trajectory.at(i + 1))
+                if p.carry:
+                    new = torch.where(plan.carried, start(i + 1), new)
                 if turn < step.passes - 1:
                     z = schedule.carried(new, job.denoiser(new, i + 1), i + 1, i)
         z = on_step(number, schedule.timesteps[i], new)
     return z
 
 
-def first_latents(job: Job, generator: torch.Generator) -> Tensor:
-    """The latents that sampling starts from, with every object at its new place."""
+def begun(job: Job, generator: torch.Generator) -> Callable[[int], Tensor]:
+    """What sampling starts from, with every object at its new place, as latents at any level.
+
+    Without a collage it is the picture's inverted noise, which exists at the first level alone.
+    """
     trajectory, plan = job.picture.trajectory, job.plan
-    schedule, start = trajectory.schedule, trajectory.start
-    if job.collage is None:
-        return _placed(job, [guide.trajectory.at(start) for guide in job.guides])
+    schedule, begin = trajectory.schedule, job.collage
+    if begin is None:
+        placed = _placed(job, [guide.trajectory.at(trajectory.start) for guide in job.guides])
+        return lambda _: placed
     noises = [_inverted_noise(guide) for guide in job.guides]
     epsilon, fresh = _placed(job, noises), drawn(noises[0], generator)
     epsilon = torch.where(plan.vacated, fresh, epsilon)
     for region, (to, at) in zip(plan.regions, plan.moves, strict=True):
         again = _repeated(at, noises[region.guide].shape[-2:])
         epsilon[..., to] = torch.where(again, fresh[..., to], epsilon[..., to])
-    return schedule.noised(job.collage, epsilon, start)
+    return lambda level: schedule.noised(begin, epsilon, level)
 
 
 def _inverted_noise(guide: Inverted) -> Tensor:
@@ -166,7 +173,8 @@ def _bank(job: Job, step: Step) -> Any:
     """Show the pictures' states: replacing the own ones, or beside them for a drag."""
     if not step.bank:
         return nullcontext()
-    parts = [Shown(job.picture.bank[step.i], job.plan.kept)]
+    kept = job.plan.kept & ~job.plan.vacated if job.preset.hold else job.plan.kept
+    parts = [Shown(job.picture.bank[step.i], kept)]
     for region in job.plan.regions:
         if region.guide:
             object_there = F.avg_pool2d(region.gud[None].float(), 2)[0] >= 0.5
