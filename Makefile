@@ -8,10 +8,22 @@ DEMO_FLAGS ?=
 TEST_FLAGS ?=
 STAMP := $(VENV)/.installed
 
+# Debian's packages of the families in world/lettering/families.py, which scene text trains on; all are free.
+FONTS := adf-accanthis adf-baskervald adf-berenis adf-gillius adf-ikarius adf-irianis adf-libris adf-mekanus \
+    adf-oldania adf-romande adf-solothurn adf-switzera adf-tribun adf-universalis adf-verana allerta \
+    anonymous-pro arapey averia-gwf averia-sans-gwf averia-serif-gwf bebas-neue cabin cabinsketch \
+    cantarell cherrybomb comfortaa courier-prime crosextra-caladea crosextra-carlito dancingscript \
+    dejavu-core dejavu-extra dosis dustin ebgaramond essays1743 fantasque-sans firacode freefont-ttf \
+    georgewilliams gnutypewriter goudybookletter hack humor-sans inconsolata jura karla kaushanscript \
+    lato league-mono league-spartan leckerli-one liberation2 lobstertwo manrope monofur ocr-a ocr-b \
+    oldstandard open-sans opendyslexic play prociono quattrocento roadgeek roboto-slab roboto-unhinted \
+    sora staypuft tiresias tomsontalks tuffy ubuntu-title urw-base35 vollkorn yanone-kaffeesatz \
+    yusei-magic
+
 # Without this, two processes that compute on the same cores slow each other down a hundredfold.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: help demo test install check clean
+.PHONY: help demo test install check fonts clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -31,6 +43,10 @@ check: $(STAMP) ## Lint, format, types, direction of imports, size of the tracke
 	$(VENV)/bin/basedpyright --level error
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python .ci/sizes.py
+
+fonts: ## Install the fonts that scene text trains on (Debian, as root; about 90 MB)
+	apt-get update
+	apt-get install -y --no-install-recommends $(addprefix fonts-,$(FONTS))
 
 clean: ## Remove .venv and what the tools left behind
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -33,7 +33,7 @@ class Camera:
 def sample_camera(rng: np.random.Generator) -> Camera:
     """Draw a camera as phones have it, from nearly perfect to poor."""
     return Camera(
-        blur=float(rng.uniform(0, 0.9)) if rng.random() < 0.5 else 0.0,
+        blur=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.35 else 0.0,
         motion=int(rng.integers(2, 4)) if rng.random() < 0.1 else 0,
         shrink=float(rng.uniform(0.65, 1)) if rng.random() < 0.2 else 1.0,
         noise=float(rng.uniform(0.005, 0.04)) if rng.random() < 0.7 else 0.0,
@@ -86,7 +86,7 @@ def _soften(levels: Image.Image, camera: Camera) -> Image.Image:
         )
         levels = Image.fromarray(np.asarray(total, np.uint8))
     if camera.shrink < 1:
-        small = tuple(max(8, round(side * camera.shrink)) for side in levels.size)
+        small = (max(8, round(levels.width * camera.shrink)), max(8, round(levels.height * camera.shrink)))
         levels = levels.resize(small, Image.Resampling.BOX).resize(levels.size, Image.Resampling.BICUBIC)
     return levels
 

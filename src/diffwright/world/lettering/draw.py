@@ -118,12 +118,9 @@ def compose(canvas: np.ndarray, word: Word, view: np.ndarray) -> None:
     ground = canvas[y0:y1, x0:x1].copy()
     patch = ground
     if word.shadow is not None:
-        coverage = _shadow(layer.outline or layer.ink, word.shadow, layer.em)
-        patch = _over(
-            patch,
-            _color(word.shadow.rgb),
-            _warp(coverage[0], matrix @ coverage[1], box) * word.shadow.opacity,
-        )
+        coverage, to_layer = _shadow(layer.outline or layer.ink, word.shadow, layer.em)
+        dark = _warp(coverage, matrix @ to_layer, box) * word.shadow.opacity
+        patch = _over(patch, _color(word.shadow.rgb), dark)
     if layer.outline is not None and word.outline is not None:
         patch = _over(patch, _color(word.outline[1]), _warp(layer.outline, matrix, box) * word.opacity)
     ink = _warp(layer.ink, matrix, box)

@@ -8,8 +8,8 @@ KINDS = ("serif", "sans", "mono", "script", "display", "slab")
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "sans": (
-        "Allerta", "Averia Sans GWF", "Bebas Neue", "Cabin", "Cantarell", "Carlito", "Comfortaa", "DejaVu Sans", "Dosis",
-        "Dustismo", "FreeSans", "Gillius ADF", "Ikarius ADF Std", "Irianis ADF Std", "Jura", "Karla", "Lato",
+        "Allerta", "Averia Sans GWF", "Bebas Neue", "Cabin", "Cantarell", "Carlito", "Comfortaa", "DejaVu Sans",
+        "Dosis", "Dustismo", "FreeSans", "Gillius ADF", "Ikarius ADF Std", "Irianis ADF Std", "Jura", "Karla", "Lato",
         "League Spartan", "Liberation Sans", "Liberation Sans Narrow", "Libris ADF Std", "Manrope", "Nimbus Sans",
         "Nimbus Sans Narrow", "Open Sans", "OpenDyslexic", "Play", "Roadgeek 2014 Series D", "Roboto",
         "Roboto Condensed", "Sora", "Switzera ADF", "Tiresias Signfont", "Tuffy", "URW Gothic", "Ubuntu-Title",

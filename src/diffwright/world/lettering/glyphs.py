@@ -150,7 +150,7 @@ def _curved(
     def drawn(width: int) -> Image.Image:
         ink = np.zeros(size[::-1], np.uint8)
         for letter, (x, y, angle) in zip(text, places, strict=True):
-            _stamp(ink, _turned(font, letter, em, width, angle, x - low[0], y - low[1]))
+            _stamp(ink, _turned(font, letter, em, width, (x - low[0], y - low[1], angle)))
         return Image.fromarray(ink)
 
     boxes = boxes - low
@@ -170,8 +170,10 @@ def _on_curve(foot: float, length: float, em: int, curve: Curve) -> tuple[float,
 
 
 def _turned(
-    font: ImageFont.FreeTypeFont, letter: str, em: int, stroke: int, angle: float, x: float, y: float
-):
+    font: ImageFont.FreeTypeFont, letter: str, em: int, stroke: int, place: tuple[float, float, float]
+) -> tuple[np.ndarray, int, int]:
+    """Draw one letter about the middle of its foot; give its coverage and the corner where it goes."""
+    x, y, angle = place
     half = int(em * 1.1) + stroke
     tile = Image.new("L", (2 * half, 2 * half))
     whole_x, whole_y = math.floor(x), math.floor(y)

@@ -193,7 +193,7 @@ def _edge(phase: np.ndarray, share: float) -> np.ndarray:
 
 
 def _wood(rng: np.random.Generator, size: tuple[int, int], main: np.ndarray, other: np.ndarray) -> np.ndarray:
-    height, width = size
+    height = size[0]
     grain = noise(rng, size, (2.0, 40)) * 0.12 + noise(rng, size, (6, 80)) * 0.1
     board = height / rng.integers(1, 5)
     phase = np.broadcast_to((np.arange(height) / board + rng.random())[:, None], size)

@@ -88,7 +88,7 @@ def sample(
         identity = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
         return TextScene((), -1, ground, identity, camera, size, kind)
     face = draw_face(rng, faces)
-    texts = [draw_text(rng, split, kind, lengths, face) for _ in range(_count(rng, kind))]
+    texts = [draw_text(rng, split, kind, lengths, face) for _ in range(_count(rng, kind, close))]
     style = looks.sample_style(rng, kind, paint(ground, size))
     words, target = _lay_out(rng, texts, face, style, size, close)
     if rng.random() < (CURVED_HARD if kind == "hard" else CURVED):
@@ -129,9 +129,11 @@ def sample_curve(rng: np.random.Generator) -> Curve:
     return Curve("wave", float(rng.uniform(0.08, 0.25)))
 
 
-def _count(rng: np.random.Generator, kind: str) -> int:
+def _count(rng: np.random.Generator, kind: str, close: bool) -> int:
     if kind == "insert":
         return 1
+    if close:
+        return int(rng.integers(1, 4))
     return int(rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.3, 0.25, 0.15, 0.1]))
 
 
@@ -140,7 +142,7 @@ def _lay_out(
 ) -> tuple[list[Word], int]:  # fmt: skip
     """Set words in centered lines of one or two; the target is any of them."""
     em = (
-        float(rng.uniform(0.30, 0.5) if close else math.exp(rng.uniform(math.log(0.1), math.log(0.26))))
+        float(rng.uniform(0.34, 0.52) if close else math.exp(rng.uniform(math.log(0.1), math.log(0.26))))
         * size[0]
     )
     rows: list[list[Word]] = []

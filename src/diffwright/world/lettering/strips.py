@@ -21,7 +21,7 @@ from diffwright.world.lettering.word import Word, corners_of
 
 PAD = 0.15  # of the ink's height, between ink and region, where nothing is drawn at random
 PADS = (0.06, 0.30)
-PICTURE = (64, 192)  # that a strip of the stream is cut from, pixels
+PICTURE = (56, 176)  # that a strip of the stream is cut from, pixels
 INSERTED, ERASED, WIDE = 0.25, 0.05, 0.10  # shares of the stream
 WIDER = (1.2, 2.0)
 STATED = 0.5  # how often an instruction names the font, and how often the color
