@@ -20,20 +20,28 @@ WORLD_TEMPLATES = (
     "a {}",
     "a photo of a {}",
     "a red {}",
-    "a blue {}",
     "a photo of a green {}",
-    "a pencil drawing of a {}",
-    "a watercolor painting of a yellow {}",
+    "a pencil drawing of a blue {}",
     "there is a {}",
-    "an image of a white {}",
     "on grass, a {}",
-    "on sand, a purple {}",
-    "from above, a {}",
     "a mosaic of an orange {}",
-    "a picture of a pink {}",
-    "a red mug on snow, a {}",
+    "a {} on snow, from above",
+    "a {} mug",
+    "a photo of a {} cube",
+    "a pencil drawing of a {} tree on sand",
+    "there is a {} duck",
+    "on snow, a {} house, from above",
+    "pixel art of a {} car",
+    "a {} of a red mug",
+    "a {} of a blue tree on grass",
+    "a {}: a green cube",
+    "a yellow duck, a {}",
+    "on sand, a white cone, a {}",
+    "a purple house in the style of a {}",
+    "a {} showing a pink car",
+    "an orange sphere on snow, a {}",
 )
-"""Templates in the language of the rendered world, from sentence patterns that its models are trained on."""
+"""Templates for things, colors and styles of the rendered world, from patterns that its models are trained on."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,8 @@ def default_choice(layout: str, mode: str | None = None) -> Choice:
     if layout == "pocket":
         mode = mode or "preserve"
         held = world_prompts() if mode in HOLDING else ()
-        return Choice(aim="stream", templates=WORLD_TEMPLATES, held=held, mode=mode)
+        site = ("te.0.mlp.out",)
+        return Choice(site, 1.0, tokens="span", aim="stream", templates=WORLD_TEMPLATES, held=held, mode=mode)
     held = everyday_prompts() if mode in ("covariance", "null-space") else ()
     return Choice(mode=mode or "ridge", held=held)
 
