@@ -15,9 +15,9 @@ def write(folder, text, encoding="utf-8"):
 def test_rows_have_names_cells_and_keys(tmp_path):
     text = 'id,prompt,subject,seed\nmug-1,"a mug, red",mug,3\n\n two ,a,b,\n'
     first, second = read_rows(write(tmp_path, text, "utf-8-sig"), COLUMNS)
-    assert (first.id, first.number, first.whole("seed", 0)) == ("mug-1", 1, 3)
+    assert (first.id, first.number, first.seed(0)) == ("mug-1", 1, 3)
     assert first.text("prompt") == "a mug, red"
-    assert (second.id, second.whole("seed", 7)) == ("two", 7)
+    assert (second.id, second.seed(7)) == ("two", 7)
     assert first.path("subject") == tmp_path.absolute() / "mug"
     assert first.key != second.key
     again = read_rows(write(tmp_path, "subject,prompt,seed\nmug,'a',\n,\nb,a,\n"), COLUMNS)
@@ -58,12 +58,14 @@ def test_a_bad_row_is_kept_with_its_problem(tmp_path):
     assert rows[2].problem == ""
 
 
-def test_cells_of_another_kind_are_said():
-    row = Row(id="x", number=1, values={"by": "40 zero", "seed": "1.5", "ok": "1 -2.5"})
+def test_numbers_are_read_and_other_cells_said():
+    row = Row(id="x", number=1, values={"by": "40 zero", "seed": "1.5", "ok": "1 -2.5", "ok2": "1 2; 3"})
     assert row.numbers("ok", 2) == (1.0, -2.5)
+    assert row.points("ok") == [(1.0, -2.5)]
     for read, said in [
         (lambda: row.numbers("by", 2), "by of row 'x' is '40 zero'; give 2 numbers separated by spaces"),
-        (lambda: row.whole("seed", 0), "seed of row 'x' is '1.5'; give a whole number"),
+        (lambda: row.points("ok2"), "ok2 of row 'x' is ' 3'; give 2 numbers"),
+        (lambda: row.seed(0), "seed of row 'x' is '1.5'; give a whole number"),
         (lambda: row.text("at"), "row 'x' has no at"),
     ]:
         with pytest.raises(InputError, match=said):

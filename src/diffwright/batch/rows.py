@@ -6,6 +6,7 @@ import csv
 import difflib
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from diffwright.core.errors import InputError
 
 ID = "id"
 _NAME = re.compile(r"[\w][\w.-]{0,99}", re.ASCII)
+MAX_SEED = 2**62
 _MAX_BYTES = 2**30
 
 
@@ -73,22 +75,31 @@ class Row:
             values = tuple(float(word) for word in words)
         except ValueError:
             values = ()
-        if len(values) != count:
+        if len(values) != count or not all(map(math.isfinite, values)):
             raise InputError(
                 f"{column} of row {self.id!r} is {self.text(column)!r}; give {count} number{'s' * (count > 1)}"
                 f"{' separated by spaces' * (count > 1)}"
             )
         return values
 
-    def whole(self, column: str, default: int) -> int:
-        """Read a cell that holds one whole number; an empty one has the default.
+    def points(self, column: str) -> list[tuple[float, float]]:
+        """Read a cell of points such as ``30 12; 50 20``.
 
         Raises:
             InputError: It holds something else.
         """
-        value = self.values.get(column, str(default))
-        if not re.fullmatch(r"[+-]?\d{1,18}", value, re.ASCII):
-            raise InputError(f"{column} of row {self.id!r} is {value!r}; give a whole number")
+        pairs = [Row(id=self.id, number=0, values={column: pair}) for pair in self.text(column).split(";")]
+        return [(x, y) for x, y in (pair.numbers(column, 2) for pair in pairs)]
+
+    def seed(self, default: int) -> int:
+        """Read the cell ``seed``; an empty one has the default.
+
+        Raises:
+            InputError: It holds something else than a whole number from 0 to 2^62.
+        """
+        value = self.values.get("seed", str(default))
+        if not re.fullmatch(r"\d{1,19}", value, re.ASCII) or int(value) > MAX_SEED:
+            raise InputError(f"seed of row {self.id!r} is {value!r}; give a whole number from 0 to 2^62")
         return int(value)
 
 

@@ -27,11 +27,9 @@ Repeated = tyro.conf.UseAppendAction
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Common(ModelFlags, SeedFlags):
-    """What all edits share."""
+class EditFlags(ModelFlags, SeedFlags):
+    """How pictures are edited."""
 
-    prompt: str = ""
-    """What the picture shows, in the model's words; may be left out."""
     preset: Literal["reference", "dragon", "balanced", "fast"] = "balanced"
     """reference and dragon as published, balanced and fast ours."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
@@ -42,6 +40,14 @@ class _Common(ModelFlags, SeedFlags):
     """Pictures, with seeds SEED, SEED + 1 and so on."""
     everything: bool = False
     """Hand back all of what the model made; without it, pixels away from the edit keep their bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common(EditFlags):
+    """What all edits of one picture share."""
+
+    prompt: str = ""
+    """What the picture shows, in the model's words; may be left out."""
     preview: bool = False
     """Only the instant collage, without the model."""
     out: Path = Path("runs/edit")

@@ -45,6 +45,9 @@ VERBS = {
     "world cache": ("diffwright.cli.world:Cache", "render pictures ahead for a training"),
     "train": ("diffwright.cli.train:Train", "train a pocket model by its recipe"),
     "bench": ("diffwright.cli.bench:Bench", "measure, print a table, write JSON"),
+    "batch trace": ("diffwright.cli.batch:BatchTrace", "trace every prompt of a table"),
+    "batch match": ("diffwright.cli.batch:BatchMatch", "match every pair of pictures of a table"),
+    "batch edit": ("diffwright.cli.batch:BatchEdit", "edit every picture of a table"),
     "demo": ("diffwright.cli.demo:Demo", "tour the shipped models, written as one web page"),
     "doctor": ("diffwright.cli.doctor:Doctor", "show versions, devices, supported models, shipped weights"),
 }

@@ -21,24 +21,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match(SeedFlags):
-    """Match two pictures densely: flow, confidence and occlusion for every pixel of A.
+class MatchFlags(SeedFlags):
+    """How pictures are matched."""
 
-    diffwright match left.jpg right.jpg --out matched
-    """
-
-    a: Annotated[Path | None, tyro.conf.Positional] = None
-    """Picture A; the flow leads from each of its pixels to B."""
-    b: Annotated[Path | None, tyro.conf.Positional] = None
-    """Picture B, of any size."""
-    pairs: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
-    """Many pairs instead: two columns, A and B, no heading; paths are seen from the file's folder."""
     model: str = "pocket-match"
     """A pocket name, or a folder that a training wrote."""
     features: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """Compare by the decoder features of this text-to-image model: pocket, a diffusers folder, a hub id."""
-    refine: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Start from the flow of another matcher: .flo, KITTI's PNG, or .npz."""
     samples: int = 3
     """Fields drawn for each stage and averaged."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
@@ -51,6 +40,33 @@ class Match(SeedFlags):
     """Keep every sample in flow.npz."""
     device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """cpu, cuda, cuda:1 or mps; cpu by default."""
+
+    def options(self) -> dict[str, Any]:
+        """Give what ``MatchOptions`` has of its own, on top of the improved or the faithful ones."""
+        return {
+            "samples": self.samples,
+            "steps": self.steps,
+            "reverse": self.reverse,
+            "keep_samples": self.all_samples,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match(MatchFlags):
+    """Match two pictures densely: flow, confidence and occlusion for every pixel of A.
+
+    diffwright match left.jpg right.jpg --out matched
+    """
+
+    a: Annotated[Path | None, tyro.conf.Positional] = None
+    """Picture A; the flow leads from each of its pixels to B."""
+    b: Annotated[Path | None, tyro.conf.Positional] = None
+    """Picture B, of any size."""
+    pairs: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
+    """A few pairs instead: two columns, A and B, no heading; paths are seen from the file's folder. For thousands
+    there is batch match."""
+    refine: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Start from the flow of another matcher: .flo, KITTI's PNG, or .npz."""
     out: Path = Path("runs/match")
     """Folder of flow.npz, flow.flo, the pictures and result.json; with --pairs, of one such folder a pair."""
 
@@ -97,14 +113,7 @@ class Match(SeedFlags):
     def _options(self) -> MatchOptions:
         from diffwright.matching.stages import MatchOptions
 
-        base = MatchOptions.faithful() if self.faithful else MatchOptions()
-        return replace(
-            base,
-            samples=self.samples,
-            steps=self.steps,
-            reverse=self.reverse,
-            keep_samples=self.all_samples,
-        )
+        return replace(MatchOptions.faithful() if self.faithful else MatchOptions(), **self.options())
 
     def _matched(self, matcher: Matcher, a: Path, b: Path, options: MatchOptions) -> MatchOutput:
         if self.refine is not None:
