@@ -56,7 +56,7 @@ def candidates(pipe: Any, *, brief: bool = False) -> list[Choice]:
     for lam in LAMBDAS[1:] if brief else LAMBDAS:
         for site in sites(pipe, ["attn.out", "mlp.out"]):
             for aim in (usual.aim,) if brief else ("output", "stream"):
-                found.append(replace(usual, site=(site.name,), lam=lam, tokens="last", aim=aim))
+                found.append(replace(usual, site=(site.name,), lam=lam, aim=aim))
         for tokens in ("last",) if brief else ("last", "last+eos", "last+eos+pad"):
             found.append(replace(usual, site=CROSS_ATTENTION, lam=lam, tokens=tokens, aim="output"))
     return found
