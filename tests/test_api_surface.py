@@ -12,6 +12,7 @@ SURFACE = {
     "DiffGradW": None,
     "ImageEditor": (["pipe", "preset", "image_prompt", "tower"], set()),
     "Matcher": (["model", "coder", "dtype"], set()),
+    "SceneTextEditor": (["model", "vae"], set()),
     "TraceResult": None,
     "__version__": None,
     "causal_trace": (
@@ -42,6 +43,7 @@ METHODS = {
         *("edit", "preview", "replay"),
     ],
     "Matcher": ["from_pretrained", "save_pretrained", "match", "refine", "to"],
+    "SceneTextEditor": ["from_pretrained", "write", "write_all", "to"],
     "TraceResult": ["table", "plot", "top", "save", "load"],
 }
 

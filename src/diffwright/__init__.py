@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diffwright.matching.matcher import Matcher as Matcher
     from diffwright.optim.diffgrad import DiffGrad as DiffGrad
     from diffwright.optim.diffgrad import DiffGradW as DiffGradW
+    from diffwright.scenetext.editor import SceneTextEditor as SceneTextEditor
     from diffwright.tracing.result import TraceResult as TraceResult
     from diffwright.tracing.trace import causal_trace as causal_trace
     from diffwright.weights.load import load as load
@@ -29,6 +30,7 @@ _HOME = {
     "DiffGrad": "diffwright.optim.diffgrad",
     "DiffGradW": "diffwright.optim.diffgrad",
     "Matcher": "diffwright.matching.matcher",
+    "SceneTextEditor": "diffwright.scenetext.editor",
 }
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "DiffGradW",
     "ImageEditor",
     "Matcher",
+    "SceneTextEditor",
     "TraceResult",
     "__version__",
     "causal_trace",

@@ -40,6 +40,8 @@ VERBS = {
     "edit paste": ("diffwright.cli.edit:PasteObject", "put an object of another picture into this one"),
     "edit remove": ("diffwright.cli.edit:RemoveObject", "take an object away"),
     "edit replay": ("diffwright.cli.edit:Replay", "do a saved edit again, bit for bit"),
+    "text": ("diffwright.cli.text:Write", "write, change or erase a word in a picture"),
+    "text find": ("diffwright.cli.text:Find", "list the words of a picture"),
     "match": ("diffwright.cli.match:Match", "match two pictures: where each pixel of one is in the other"),
     "world": ("diffwright.cli.world:Sheet", "show pictures of the rendered world with their captions"),
     "world cache": ("diffwright.cli.world:Cache", "render pictures ahead for a training"),
