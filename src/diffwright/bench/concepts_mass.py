@@ -25,23 +25,24 @@ from diffwright.diffusion.sites import find
 
 TARGETS = ("painting", "photo", "image", "picture")
 WIDE, PAPER = "te.0.mlp.out", "te.0.attn.out"
-HELD = UNSEEN = 250
+OTHERS = 250
+"""Names that are held, and as many that are neither edited nor held."""
 
 
 def figures(quick: bool = False, progress: Progress | None = None) -> dict[str, Figure]:
     """Measure edits of 1, 10, 100 and 1,000 concepts, and the modes at 100.
 
     Args:
-        quick: at most 100 concepts.
+        quick: at most 100 concepts, and 20 others.
         progress: is told the edits done; may cancel.
 
     Returns:
         ``mass_1000_s``, ``mass_1000_residual_median``, ``mass_1000_drift``, the same for fewer concepts, and for each
         mode ``mass_100_residual_MODE`` and ``mass_100_drift_MODE``.
     """
-    sizes = (1, 10, 100) if quick else (1, 10, 100, 1000)
-    names = invented(max(sizes) + HELD + UNSEEN)
-    edited, held, unseen = names[: max(sizes)], names[max(sizes) : -UNSEEN], names[-UNSEEN:]
+    sizes, others = ((1, 10, 100), 20) if quick else ((1, 10, 100, 1000), OTHERS)
+    names = invented(max(sizes) + 2 * others)
+    edited, held, unseen = names[: max(sizes)], names[max(sizes) : -others], names[-others:]
     pipe = clip_l_pipeline(sorted({word for name in names for word in name.split()}))
     found: dict[str, Figure] = {}
     _mass(pipe, edited[:1], held[:1])  # warm
