@@ -49,6 +49,12 @@ def test_an_unknown_bench_or_recipe_is_named(capsys):
     assert "did you mean 't2i'" in capsys.readouterr().err
 
 
+def test_help_of_train_names_every_recipe(capsys):
+    assert run("train", "--help") == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"Which recipe: {', '.join(catalog.RECIPES)}." in shown
+
+
 def test_flags_of_train_reach_the_recipe(monkeypatch, tmp_path, capsys):
     seen = {}
 

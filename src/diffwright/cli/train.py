@@ -10,6 +10,7 @@ import tyro
 from diffwright.cli.bars import shown
 from diffwright.cli.flags import OutputFlags, command_line
 from diffwright.core.errors import ConfigError
+from diffwright.training.catalog import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,7 @@ class Train(OutputFlags):
     diffwright train t2i --minutes 150 --optimizer diffgrad --out runs/t2i
     """
 
-    recipe: Annotated[str, tyro.conf.Positional]
-    """Which recipe: vae, judge, clip, t2i."""
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=f"Which recipe: {', '.join(RECIPES)}.")]
     minutes: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """Budget in minutes; that of the recipe's YAML by default."""
     samples: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
