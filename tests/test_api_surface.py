@@ -43,7 +43,7 @@ METHODS = {
         *("edit", "preview", "replay"),
     ],
     "Matcher": ["from_pretrained", "save_pretrained", "match", "refine", "to"],
-    "SceneTextEditor": ["from_pretrained", "write", "write_all", "to"],
+    "SceneTextEditor": ["from_pretrained", "write", "write_all", "read", "to"],
     "TraceResult": ["table", "plot", "top", "save", "load"],
 }
 

@@ -19,6 +19,7 @@ def small(monkeypatch):
     monkeypatch.setattr("diffwright.weights.load.load", lambda *_, **__: pipe)
     monkeypatch.setattr(Judge, "from_pretrained", classmethod(lambda *_: judge))
     monkeypatch.setattr("diffwright.cli.demo._matcher", lambda: None)
+    monkeypatch.setattr("diffwright.cli.demo._writer", lambda: None)
     monkeypatch.setattr(paint, "STEPS", 2)
     monkeypatch.setattr(fix, "STEPS", 2)
     monkeypatch.setattr(trace, "STEPS", 2)
@@ -52,6 +53,12 @@ def test_json_on_standard_output_is_nothing_but_json(small, tmp_path, capsys):
     shown = capsys.readouterr()
     assert json.loads(shown.out)["seeds"] == [0]
     assert "[3/3] a concept fixed" in shown.err
+
+
+def test_a_word_without_weights_to_write_it_is_refused(small, tmp_path, capsys):
+    assert run("--out", tmp_path / "d", "--write", "OPEN") == 2
+    assert "ships no pocket-text" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
 
 
 def test_an_unknown_kind_is_refused_before_anything_is_written(small, tmp_path, capsys):

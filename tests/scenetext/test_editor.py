@@ -237,6 +237,9 @@ def test_true_networks_write_and_read(saved):
     assert 0 <= result.confidences[1] <= result.confidences[0] <= 1
     outside = ~result.region.mask
     np.testing.assert_array_equal(np.asarray(result.images[1])[outside], photo()[outside])
+    text, sure = editor.read(photo(), BOX)
+    assert isinstance(text, str)
+    assert 0 <= sure <= 1
     erased = editor.write(photo(), BOX, "", candidates=1, steps=1)
     assert 0 <= erased.confidence <= 1
 

@@ -17,11 +17,9 @@ from diffwright.core.checks import text, whole
 from diffwright.core.errors import ConfigError
 from diffwright.core.progress import Progress
 
-MISSING = (
-    "Not built yet: moving an object (edit), writing a word (text). Each gets its tile here when it works; "
-    "nothing is mocked up."
-)
+MISSING = "Not built yet: moving an object (edit). It gets its tile here when it works; nothing is mocked up."
 UNTRAINED = " Matching two views (match) is built, but this version ships no weights for it."
+UNWRITTEN = " Writing a word (text) is built, but this version ships no weights for it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +35,8 @@ class Demo(SeedFlags):
     """The kind or color whose word is rewritten, and what it shows afterwards."""
     pair: Annotated[tuple[Path, Path] | None, arg(metavar="A B")] = None
     """Your own two pictures, matched beside ours."""
+    write: Annotated[str | None, arg(metavar="TEXT")] = None
+    """Your own word, written on our signs in place of ours."""
     out: Path = Path("demo")
     """Folder of index.html."""
 
@@ -57,6 +57,7 @@ class Demo(SeedFlags):
 
         start = time.perf_counter()
         pipe, judge, matcher = load("pocket", device="cpu"), Judge.from_pretrained(), _matcher()
+        writer = _writer()
         source, target = self.fix
         chapters, timings = [], {}
         tour: list[tuple[str, Callable[[Progress | None], Any]]] = [
@@ -78,6 +79,14 @@ class Demo(SeedFlags):
             )
         elif self.pair is not None:
             raise ConfigError("--pair was given, but this version ships no pocket-match; leave it out")
+        if writer is not None:
+            from diffwright.cli.demo_page.text import write
+
+            tour.append(
+                ("a word changed", lambda p: write(writer, word=self.write, seed=self.seed, progress=p))
+            )
+        elif self.write is not None:
+            raise ConfigError("--write was given, but this version ships no pocket-text; leave it out")
         for number, (name, chapter) in enumerate(tour, 1):
             print(f"[{number}/{len(tour)}] {name} ...", file=sys.stderr, flush=True)
             began = time.perf_counter()
@@ -85,7 +94,7 @@ class Demo(SeedFlags):
                 chapters.append(chapter(progress))
             timings[name] = round(time.perf_counter() - began, 2)
         model = fingerprint(pipe.unet)
-        missing = MISSING + ("" if matcher else UNTRAINED)
+        missing = MISSING + ("" if matcher else UNTRAINED) + ("" if writer else UNWRITTEN)
         footer = [
             ("command", command_line()),
             ("time", f"{time.perf_counter() - start:.0f} s on {os.cpu_count()} cores ({platform.machine()})"),
@@ -118,6 +127,17 @@ def _matcher() -> Any:
     from diffwright.matching.matcher import Matcher
 
     return Matcher.from_pretrained()
+
+
+def _writer() -> Any:
+    """Load what writes words, or give None where its weights are not shipped."""
+    from diffwright.weights.names import shipped_names
+
+    if "pocket-text" not in shipped_names():
+        return None
+    from diffwright.scenetext.editor import SceneTextEditor
+
+    return SceneTextEditor.from_pretrained()
 
 
 def _versions() -> list[tuple[str, str]]:

@@ -249,6 +249,24 @@ class SceneTextEditor:
             model=self._name(),
         )
 
+    @torch.no_grad()
+    def read(self, image: Any, region: Any) -> tuple[str, float]:
+        """Read what stands in a region.
+
+        Args:
+            image: as in ``write``.
+            region: as in ``write``.
+
+        Returns:
+            The text, and how sure the reader is of it, 0 to 1.
+
+        Raises:
+            InputError: the picture or the region cannot be used.
+        """
+        picture = load_image(image)
+        place = choose(region, (picture.shape[0], picture.shape[1]))
+        return read(self.model.reader, to_tensor(strip_of(picture, place)).to(self.device))[0]
+
     def _written(
         self,
         strip: np.ndarray,
