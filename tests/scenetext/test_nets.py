@@ -35,12 +35,12 @@ def test_without_layers_it_is_the_papers_table():
 
 
 def test_the_reader_learns_a_few_strips():
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     texts = ["Tea", "boat", "A7"]
     strips = torch.stack([strip(text) for text in texts])
     reader = Reader((16, 16, 24, 48), layers=1)
     optimizer = torch.optim.Adam(reader.parameters(), 5e-3)
-    for _ in range(120):
+    for _ in range(180):
         loss = reading_loss(reader, strips, texts).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -266,5 +266,6 @@ def test_every_sheet_holds_settings_and_options_of_their_types(name, monkeypatch
     monkeypatch.setattr(loop, "run", lambda made, settings, *_: seen.update(o=made, s=settings))
     train(name, {"samples": 8, "lr": None}, {"init": "somewhere"})
     assert isinstance(seen["o"], getattr(home, options_class))
-    assert seen["o"].cache == Path(".cache/renders")
+    lettering = name in ("reader", "scenetext", "scenetext-sd")
+    assert seen["o"].cache == Path(".cache/strips" if lettering else ".cache/renders")
     assert (seen["s"].samples, seen["s"].minutes) == (8, None)

@@ -67,7 +67,7 @@ class DualTransformer(nn.Module):
             if told is None or bool(told[:, i].any()):
                 others["encoder_attention_mask"] = None if keep is None else keep.to(h.dtype)
                 reads[i] = transformer(h, encoder_hidden_states=tokens, return_dict=False, **others)[0]
-        out = sum(reads.values()) / len(reads) if told is None else _mean(h, reads, told)
+        out = torch.stack(list(reads.values())).mean(0) if told is None else _mean(h, reads, told)
         return _Output(out) if return_dict else (out,)
 
 

@@ -28,6 +28,9 @@ RECIPES = {
         "MatchRegressionTask",
         "MatchRegressionOptions",
     ),
+    "reader": ("diffwright.training.recipes.reader", "ReaderTask", "ReaderOptions"),
+    "scenetext": ("diffwright.training.recipes.scenetext", "SceneTextTask", "SceneTextOptions"),
+    "scenetext-sd": ("diffwright.training.recipes.scenetext_sd", "SdSceneTextTask", "SdSceneTextOptions"),
 }
 
 _BUDGET = ("minutes", "samples")
