@@ -200,13 +200,16 @@ def _paths(out: Path, shard: int) -> tuple[Path, Path]:
 
 
 def _claim(out: Path, settings: CacheSettings) -> None:
+    """Take a folder that is new, or made with these settings; what a killed rendering left half-written goes."""
     mark = out / SETTINGS
     wanted = asdict(settings)
     if mark.exists():
         held = json.loads(mark.read_text("utf-8"))
         if held != wanted:
             raise InputError(f"{out} was rendered with {held}; choose another folder for {wanted}.")
-    elif out.exists() and any(out.iterdir()):
+        for leftover in out.glob(".*.tmp"):
+            leftover.unlink()
+    elif out.exists() and not all(entry.match(f".{SETTINGS}.*.tmp") for entry in out.iterdir()):
         raise InputError(f"{out} holds something else; name a new or empty folder for the pictures.")
     else:
         out.mkdir(parents=True, exist_ok=True)
