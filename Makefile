@@ -10,14 +10,14 @@ STAMP := $(VENV)/.installed
 
 # Debian's packages of the families in world/lettering/families.py, which scene text trains on; all are free.
 FONTS := adf-accanthis adf-baskervald adf-berenis adf-gillius adf-ikarius adf-irianis adf-libris adf-mekanus \
-    adf-oldania adf-romande adf-solothurn adf-switzera adf-tribun adf-universalis adf-verana allerta \
+    adf-oldania adf-romande adf-switzera adf-tribun adf-universalis adf-verana allerta \
     anonymous-pro arapey averia-gwf averia-sans-gwf averia-serif-gwf bebas-neue cabin cabinsketch \
     cantarell cherrybomb comfortaa courier-prime crosextra-caladea crosextra-carlito dancingscript \
     dejavu-core dejavu-extra dosis dustin ebgaramond essays1743 fantasque-sans firacode freefont-ttf \
     georgewilliams gnutypewriter goudybookletter hack humor-sans inconsolata jura karla kaushanscript \
     lato league-mono league-spartan leckerli-one liberation2 lobstertwo manrope monofur ocr-a ocr-b \
     oldstandard open-sans opendyslexic play prociono quattrocento roadgeek roboto-slab roboto-unhinted \
-    sora staypuft tiresias tomsontalks tuffy ubuntu-title urw-base35 vollkorn yanone-kaffeesatz \
+    sora tiresias tomsontalks tuffy urw-base35 vollkorn yanone-kaffeesatz \
     yusei-magic
 
 # Without this, two processes that compute on the same cores slow each other down a hundredfold.

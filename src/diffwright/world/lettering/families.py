@@ -12,14 +12,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "Dosis", "Dustismo", "FreeSans", "Gillius ADF", "Ikarius ADF Std", "Irianis ADF Std", "Jura", "Karla", "Lato",
         "League Spartan", "Liberation Sans", "Liberation Sans Narrow", "Libris ADF Std", "Manrope", "Nimbus Sans",
         "Nimbus Sans Narrow", "Open Sans", "OpenDyslexic", "Play", "Roadgeek 2014 Series D", "Roboto",
-        "Roboto Condensed", "Sora", "Switzera ADF", "Tiresias Signfont", "Tuffy", "URW Gothic", "Ubuntu-Title",
+        "Roboto Condensed", "Sora", "Switzera ADF", "Tiresias Signfont", "Tuffy", "URW Gothic",
         "Universalis ADF Std", "Verana Sans", "Yanone Kaffeesatz", "Yusei Magic",
     ),
     "serif": (
         "Accanthis ADF Std", "Arapey", "Averia Serif GWF", "Baskervald ADF Std", "Berenis ADF Pro", "C059", "Caladea",
         "Caslon", "DejaVu Serif", "Dustismo Roman", "EB Garamond", "Essays1743", "Goudy Bookletter 1911",
         "Liberation Serif", "Nimbus Roman", "Old Standard TT", "P052", "Prociono", "Quattrocento", "Romande ADF Std",
-        "Solothurn", "Tribun ADF Std", "URW Bookman", "Vollkorn",
+        "Tribun ADF Std", "URW Bookman", "Vollkorn",
     ),
     "slab": ("Mekanus ADF Std", "Roboto Slab"),
     "mono": (
@@ -28,7 +28,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     ),
     "script": ("Dancing Script", "Kaushan Script", "Leckerli One", "Lobster Two", "Romande ADF Script Std", "Z003"),
     "display": (
-        "Averia GWF", "Cabin Sketch", "Cherry Bomb", "Domestic Manners", "Humor Sans", "Oldania ADF Std", "StayPuft",
+        "Averia GWF", "Cabin Sketch", "Cherry Bomb", "Domestic Manners", "Humor Sans", "Oldania ADF Std",
         "Tomson Talks",
     ),
 }  # fmt: skip
@@ -42,8 +42,8 @@ ALIASES = {
 }  # fmt: skip
 """Well-known names, without spaces, to the family that has the same metrics or looks alike."""
 
-ONE_CASE = frozenset({"Bebas Neue", "Tomson Talks", "Ubuntu-Title"})
-"""Families whose small letters are capitals, wholly or in part: words are drawn in capitals only."""
+ONE_CASE = frozenset({"Bebas Neue", "Humor Sans", "Tomson Talks"})
+"""Families whose small letters are capitals: words are drawn in capitals only."""
 
 NOT_LETTERS = frozenset({"D050000L", "Standard Symbols PS", "DejaVu Math TeX Gyre", "Berenis ADF Pro Math"})
 """Families that map letters to signs."""

@@ -50,6 +50,7 @@ class Layer:
         boxes: Corners of each letter's ink, clockwise from its top left, in layer pixels from corner to corner.
         ink_box: x0 y0 x1 y1 around the ink of all letters.
         em: Em size, pixels.
+        baseline: Its y; that of a curve's middle.
 
     Shapes:
         ink (h, w), boxes (N, 4, 2)
@@ -60,6 +61,7 @@ class Layer:
     boxes: np.ndarray
     ink_box: tuple[float, float, float, float]
     em: int
+    baseline: float
 
 
 @lru_cache(maxsize=512)
@@ -120,13 +122,16 @@ def _straight(font: ImageFont.FreeTypeFont, text: str, spacing: float, stroke: i
     def drawn(width: int) -> Image.Image:
         image = Image.new("L", size)
         draw = ImageDraw.Draw(image)
+        if not spacing:
+            draw.text((left, base), text, 255, font, anchor="ls", stroke_width=width)
+            return image
         for pen, letter in zip(pens, text, strict=True):
             draw.text((pen + left, base), letter, 255, font, anchor="ls", stroke_width=width)
         return image
 
     boxes += np.array([left, base, left, base])
     corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    return Layer(drawn(0), drawn(stroke) if stroke else None, corners, _around(corners), em)
+    return Layer(drawn(0), drawn(stroke) if stroke else None, corners, _around(corners), em, float(base))
 
 
 def _curved(
@@ -154,7 +159,7 @@ def _curved(
         return Image.fromarray(ink)
 
     boxes = boxes - low
-    return Layer(drawn(0), drawn(stroke) if stroke else None, boxes, _around(boxes), em)
+    return Layer(drawn(0), drawn(stroke) if stroke else None, boxes, _around(boxes), em, float(-low[1]))
 
 
 def _on_curve(foot: float, length: float, em: int, curve: Curve) -> tuple[float, float, float]:

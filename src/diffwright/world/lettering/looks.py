@@ -14,6 +14,7 @@ from diffwright.world.lettering.word import Shadow, Word
 PANEL_SHARE = 0.5  # of the grounds: most real signs are flat
 PHOTO_SHARE = 0.4  # of the grounds in training, where photographs are given
 LEAST_LIGHTNESS, LEAST_DISTANCE = 25.0, 35.0  # in CIELAB, between ink and the mean of the ground
+LEAST_IN_HUE = 17.0  # difference in lightness where the hue differs much
 LEAST_TO_CLUSTER = 20.0  # from every large color of the ground
 FAINT, FAINT_LIGHTNESS = (18.0, 32.0), 10.0  # distance of low contrast, and its least part in lightness
 TRIES = 40
@@ -117,7 +118,7 @@ def stands_out(lab: np.ndarray, seen: tuple[np.ndarray, np.ndarray]) -> bool:
     """Whether a color (3,) in CIELAB is legible on a ground of these colors."""
     mean, large = seen
     lighter, distance = abs(lab[0] - mean[0]), float(np.linalg.norm(lab - mean))
-    enough = lighter >= LEAST_LIGHTNESS or (distance >= LEAST_DISTANCE and lighter >= LEAST_LIGHTNESS / 2)
+    enough = lighter >= LEAST_LIGHTNESS or (distance >= LEAST_DISTANCE and lighter >= LEAST_IN_HUE)
     return enough and bool((np.linalg.norm(large - lab, axis=1) >= LEAST_TO_CLUSTER).all())
 
 

@@ -11,7 +11,7 @@ from diffwright.core.checks import one_of
 from diffwright.core.errors import ConfigError
 from diffwright.world.lettering import looks
 from diffwright.world.lettering.camera import Camera, sample_camera
-from diffwright.world.lettering.faces import Face, installed
+from diffwright.world.lettering.faces import Face, can_draw, installed
 from diffwright.world.lettering.families import ONE_CASE
 from diffwright.world.lettering.framing import homography
 from diffwright.world.lettering.glyphs import Curve
@@ -23,6 +23,7 @@ KINDS = ("word", "random", "hard", "insert", "empty")
 FILL = 0.94  # share of the picture that a scene's words may take, across and down
 RANDOM_SHARE = 0.25  # of the words, in training
 CURVED, CURVED_HARD = 0.12, 0.5  # of the target words
+EM, CLOSE_EM = (0.1, 0.26), (0.34, 0.52)  # of the picture's height
 LINE = 1.3  # from line to line, of the higher one's height
 
 
@@ -113,12 +114,14 @@ def _families(split: str) -> tuple[tuple[Face, ...], ...]:
 
 
 def draw_text(rng: np.random.Generator, split: str, kind: str, lengths: tuple[int, int], face: Face) -> str:
-    """Draw what a word says."""
+    """Draw what a word says, in characters that the face has."""
     strings = kind == "random" or (split == "train" and rng.random() < RANDOM_SHARE)
     if strings:
         text = random_word(rng, int(rng.integers(lengths[0], lengths[1] + 1)))
     else:
         text = draw_word(rng, split, lengths)
+        while not can_draw(face, text):  # marks are rare, so another word soon has none
+            text = draw_word(rng, split, lengths)
     return text.upper() if face.family in ONE_CASE else text
 
 
@@ -141,10 +144,8 @@ def _lay_out(
     rng: np.random.Generator, texts: list[str], face: Face, style: looks.Style, size: tuple[int, int], close: bool
 ) -> tuple[list[Word], int]:  # fmt: skip
     """Set words in centered lines of one or two; the target is any of them."""
-    em = (
-        float(rng.uniform(0.34, 0.52) if close else math.exp(rng.uniform(math.log(0.1), math.log(0.26))))
-        * size[0]
-    )
+    share = rng.uniform(*CLOSE_EM) if close else math.exp(rng.uniform(*np.log(EM)))
+    em = float(share) * size[0]
     rows: list[list[Word]] = []
     equal = rng.random() < 0.5
     for text in texts:
@@ -156,13 +157,14 @@ def _lay_out(
     y = 0.0
     gap = float(rng.uniform(0.35, 0.7)) * em
     for row in rows:
-        tall = max(max(w.extent[1], 0.7 * w.size) for w in row)
-        y += tall / 2
-        x = -(sum(w.extent[0] for w in row) + gap * (len(row) - 1)) / 2
-        for w in row:
-            placed.append(replace(w, place=(x + w.extent[0] / 2, y)))
-            x += w.extent[0] + gap
-        y += tall * (LINE - 0.5) + float(rng.uniform(0, 0.25)) * em
+        extents = [w.extent for w in row]
+        tall = max(max(high, 0.7 * w.size) for w, (_, high) in zip(row, extents, strict=True))
+        baseline = y + max(high / 2 + w.rise for w, (_, high) in zip(row, extents, strict=True))
+        x = -(sum(wide for wide, _ in extents) + gap * (len(row) - 1)) / 2
+        for w, (wide, _) in zip(row, extents, strict=True):
+            placed.append(replace(w, place=(x + wide / 2, baseline - w.rise)))
+            x += wide + gap
+        y += tall * LINE + float(rng.uniform(0, 0.25)) * em
     return placed, int(rng.integers(len(placed)))
 
 

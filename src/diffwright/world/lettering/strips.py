@@ -12,6 +12,7 @@ from diffwright.core.errors import InputError
 from diffwright.world import splits
 from diffwright.world.lettering import looks
 from diffwright.world.lettering.draw import Lettering, drawn, pictures
+from diffwright.world.lettering.faces import can_draw
 from diffwright.world.lettering.families import ONE_CASE
 from diffwright.world.lettering.framing import HEIGHT, WIDTH, apply, rectify, to_strip
 from diffwright.world.lettering.grounds import paint
@@ -252,7 +253,8 @@ def _restyled(rng: np.random.Generator, scene: TextScene, word: Word) -> tuple[W
     font, color = rng.random() < STATED, rng.random() < STATED and word.blend in ("alpha", "gradient")
     if font and rng.random() < RESTYLED:
         face = draw_face(rng, "train")
-        word = replace(word, face=face, text=_cased(word.text, face.family))
+        if can_draw(face, word.text):
+            word = replace(word, face=face, text=_cased(word.text, face.family))
     if color and rng.random() < RESTYLED:
         seen = looks.ground_colors(paint(scene.ground, scene.size))
         rgb, name = looks.pick_color(rng, seen, named=rng.random() < 0.8)

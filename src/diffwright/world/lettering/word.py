@@ -86,6 +86,12 @@ class Word:
         x0, y0, x1, y1 = self.layer.ink_box
         return (x1 - x0) * across, (y1 - y0) * down
 
+    @property
+    def rise(self) -> float:
+        """How far the middle of its ink is above its baseline, pixels of the plane."""
+        _, y0, _, y1 = self.layer.ink_box
+        return (self.layer.baseline - (y0 + y1) / 2) * self._scales()[1]
+
     def _scales(self) -> tuple[float, float]:
         scale = self.size / self.layer.em
         squeeze = self.squeeze
