@@ -118,6 +118,10 @@ def test_the_mask_on_the_strip_is_the_region():
     assert wide.sum() == 24 * 120
     narrow = strip_mask(choose((50, 10, 70, 30), SIZE))
     assert narrow.sum() == pytest.approx(24 * 24, rel=0.1)
+    for degrees in (0, 20, -65):
+        straight = strip_mask(choose(turned(60, 40, 50, 16, degrees), SIZE))
+        rows, columns = np.nonzero(straight)
+        assert straight[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()].all()
 
 
 def test_a_fine_pattern_is_averaged_and_not_aliased():

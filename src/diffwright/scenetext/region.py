@@ -35,10 +35,12 @@ class Region:
         corners: (4, 2), x and y in pixels, clockwise from where the word's top left is; they may leave the picture
             where a mask was given.
         mask: bool (H, W), the pixels that may change.
+        outline: (N, 2), the polygon whose inside the mask is; None where a mask was given.
     """
 
     corners: np.ndarray
     mask: np.ndarray
+    outline: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[float, float]:
@@ -89,10 +91,10 @@ def choose(given: Any, size: Size) -> Region:
         mask = np.zeros(size, bool)
         mask[y0:y1, x0:x1] = True
         corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]) - 0.5
-        return _checked(Region(corners, mask))
+        return _checked(Region(corners, mask, corners))
     _check_on_picture(points, size)
     corners = _check_corners(points) if len(points) == 4 else _box_around(points)
-    return _checked(Region(corners, _inside(points, size)))
+    return _checked(Region(corners, _inside(points, size), points))
 
 
 def strip_of(picture: np.ndarray, region: Region) -> np.ndarray:
@@ -115,6 +117,10 @@ def strip_of(picture: np.ndarray, region: Region) -> np.ndarray:
 
 def strip_mask(region: Region) -> np.ndarray:
     """Where the strip may change, bool (32, 128); never empty."""
+    if region.outline is not None:
+        found = _inside(apply(region.to_strip, region.outline), (HEIGHT, WIDTH))
+        if found.any():
+            return found
     share = strip_of(region.mask.astype(np.uint8) * 255, region)
     return share >= min(128, int(share.max()))
 
