@@ -70,13 +70,14 @@ def test_what_one_operation_takes_is_not_vacated_by_another():
     assert [r.guide for r in p.regions] == [0, 0]
 
 
-def test_only_the_inside_of_what_was_moved_is_carried():
-    p = laid_out(Move(MASK, (10, 0)))
-    assert p.carried.sum() == 6, "three rows of two cells lie wholly inside"
+def test_what_was_moved_is_carried_where_nothing_else_was_left():
+    assert laid_out(Move(MASK, (10, 0))).carried.sum() == 12
+    assert laid_out(Move(MASK, (11, 0))).carried.sum() == 9, "a cell that is mostly left is painted anew"
+    assert laid_out(Paste(noise_picture(), MASK, (30.0, 16.0))).carried.sum() >= 9
     assert not laid_out(Remove(MASK)).carried.any()
     assert not laid_out(Drag(((9.0, 9.0),), ((21.0, 9.0),), MASK)).carried.any()
-    over = laid_out(Move(MASK, (10, 0)), Move(box(30, 8, 42, 20), (-10, 0)))
-    assert over.carried.sum() == 9, "what lies below another object is not held"
+    over = laid_out(Move(MASK, (10, 0)), Remove(box(20, 8, 30, 20)))
+    assert over.carried.sum() == 3, "what a later operation touches is not held"
 
 
 def test_a_plan_goes_to_a_device_with_everything():

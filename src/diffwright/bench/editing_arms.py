@@ -90,6 +90,7 @@ class Bench:
         others: dict[str, Callable[[], Editor]] = {
             "identity": lambda: identity,
             "paste": lambda: self.paste,
+            "preview": lambda: self._previewed,
             "autoencoder": lambda: lambda case: to_u8(round_trip(pipe.vae, to_tensor(case.truth)))[0],
             "renoised": lambda: Renoised(pipe),
             "latent_drag": lambda: LatentDrag(pipe),
@@ -100,6 +101,10 @@ class Bench:
         if name.startswith("prompted_"):
             return self._prompted(name.removeprefix("prompted_"))
         return Ours(self.editor, settings(name))
+
+    def _previewed(self, case: Case) -> np.ndarray:
+        """Our own scissors and paste, from which ``balanced`` and ``fast`` begin."""
+        return np.asarray(self.editor.set_image(case.picture).preview([case.operation]))
 
     def _prompted(self, cell: str) -> Ours:
         """A cell of the table of prompts: words or none, the picture as a prompt, none, or another picture."""

@@ -51,8 +51,12 @@ def quality(bench: Bench) -> dict[str, Figure]:
         note = "composed; 60 where every byte is kept" if not suffix else "as the model made it"
         figures[f"background_psnr{suffix}"] = Figure(mean(rows, "psnr_background"), "dB", "higher", note)
     figures |= _zones(bench, count) | _win_rates(bench, "balanced", "", ("move", "resize", "paste", "remove"))
-    for name in ("uncomposed", "renoised", "identity"):
+    for name in ("uncomposed", "preview", "renoised", "identity"):
         figures |= _win_rates(bench, name, f"_{name}", KEY)
+    over = _win(bench.joined("balanced", KEY, count), bench.joined("preview", KEY, count))
+    figures["model_win_rate"] = Figure(
+        over.value, "", "higher", f"balanced against its own preview; {over.note}"
+    )
     paste = bench.paste
     figures["paste_dilation"] = Figure(
         paste.ring, "px", "lower", f"{paste.method}, chosen on development cases"

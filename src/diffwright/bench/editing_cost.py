@@ -80,7 +80,7 @@ def evaluations(p: Preset, task: str = "move") -> dict[str, int]:
         "to_taps": guided + guides * targets,
         "backward": guided * (2 if p.regional else 1),
         "encode": guides + (p.begin == "collage"),
-        "decode": guides + 1,  # the round trips, which warnings and detail need, and the picture
+        "decode": guides + 1 + (p.begin == "collage" and p.detail),  # round trips, for warnings and detail; the picture
     }  # fmt: skip
 
 

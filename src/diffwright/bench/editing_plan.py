@@ -26,7 +26,7 @@ from diffwright.editing.presets import PRESETS, Preset
 
 PARTS = ("quality", "presets", "ablation", "prompts", "diversity", "cost")
 KEY, SOME = ("move", "resize", "remove"), ("move", "remove")
-WITHOUT_MODEL = ("identity", "paste")
+WITHOUT_MODEL = ("identity", "paste", "preview")
 NO_PROMPT = "not run: no image prompt ships yet"
 CASE_SECONDS = 0.8  # to draw, judge and render one case on one core
 
@@ -78,6 +78,8 @@ ABLATIONS: dict[str, Preset] = {
     "balanced_without_bank": _without("balanced", bank=False),
     "balanced_without_energies": _without("balanced", energy=0.0),
     "balanced_without_hold": _without("balanced", hold=False),
+    "balanced_without_carry": _without("balanced", carry=False),
+    "balanced_without_shadow": _without("balanced", shadow=False),
     "balanced_without_detail": _without("balanced", detail=False),
     "balanced_with_regional_gradients": _without("balanced", regional=True),
     "balanced_with_time_travel": _without("balanced", passes=3),
@@ -103,6 +105,7 @@ def work(plan: Plan, part: str, image_prompt: bool) -> Work:
         every = dict.fromkeys(("identity", "paste", "balanced", "autoencoder"), (TASKS, plan.test))
         return {
             **every,
+            "preview": (KEY, plan.test),
             "uncomposed": (KEY, plan.test),
             "renoised": (KEY, plan.test),
             "latent_drag": (("drag",), plan.test),

@@ -20,7 +20,7 @@ def collage(
     fill: Callable[[np.ndarray, np.ndarray], np.ndarray] = filled,
     ring: int = RING,
 ) -> np.ndarray:
-    """Make an edit with scissors: no model, no shadows, no light.
+    """Make an edit with scissors: no model, no light, no shadows but those that operations know of.
 
     Args:
         picture: uint8 (H, W, 3).
@@ -34,9 +34,11 @@ def collage(
     hole = np.zeros(picture.shape[:2], dtype=bool)
     for p in placements:
         if p.task in ("move", "resize", "remove"):
-            hole |= p.source
+            hole |= p.source | p.left
     out = fill(picture, grown(hole, ring)) if hole.any() else picture.copy()
     for p in placements:
+        if p.shade_arrives is not None:
+            out = (out * p.shade_arrives[..., None]).round().clip(0, 255).astype(np.uint8)
         if p.task == "replace":
             _recolor(out, picture, p)
         elif p.task != "remove":

@@ -50,6 +50,7 @@ def composed(
     placements: Sequence[Placement],
     *,
     coded: Coded | None = None,
+    laid: Coded | None = None,
     keep_outside: bool = True,
 ) -> np.ndarray:
     """Lay what the model made into the picture.
@@ -60,6 +61,8 @@ def composed(
         frame: where it belongs.
         placements: the operations.
         coded: the original through the autoencoder; then what that lost is given back where content is kept.
+        laid: the collage through the autoencoder, where sampling began from it: then objects get back what that lost
+            at their new places.
         keep_outside: bytes outside the feathered zone are those of the original.
 
     Returns:
@@ -67,7 +70,9 @@ def composed(
     """
     made = _to_pixels(decoded, frame)
     if coded is not None:
-        made = made + carried_detail(frame.cut(picture) - _to_pixels(coded.decoded, frame), frame, placements)
+        lost = frame.cut(picture) - _to_pixels(coded.decoded, frame)
+        there = None if laid is None else _to_pixels(laid.seen, frame) - _to_pixels(laid.decoded, frame)
+        made = made + carried_detail(lost, frame, placements, there)
     x0, y0, x1, y1 = frame.box
     out = picture.copy()
     if not keep_outside:
@@ -80,13 +85,16 @@ def composed(
     return out
 
 
-def carried_detail(lost: np.ndarray, frame: Frame, placements: Sequence[Placement]) -> np.ndarray:
+def carried_detail(
+    lost: np.ndarray, frame: Frame, placements: Sequence[Placement], there: np.ndarray | None = None
+) -> np.ndarray:
     """What the autoencoder lost, where the edited picture shows the original's content.
 
     Args:
         lost: original minus round trip over the frame's box.
         frame: the frame.
         placements: the operations.
+        there: the same of the collage, whose objects are at their new places already.
 
     Shapes:
         float32 (h, w, 3) -> (h, w, 3)
@@ -98,7 +106,9 @@ def carried_detail(lost: np.ndarray, frame: Frame, placements: Sequence[Placemen
         out[grown(frame.cut(p.zone), edge)] = 0
     for p in placements:
         to = frame.cut(p.destination)
-        if p.guide is None and to.any():
+        if there is not None:
+            out[to] = there[to]
+        elif p.guide is None and to.any():
             y, x = np.nonzero(to)
             points = p.inverse(np.stack([x, y], axis=-1) + corner) - corner
             out[to] = looked_up(lost, points)

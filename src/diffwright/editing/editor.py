@@ -25,6 +25,7 @@ from diffwright.editing.masks import check_area, choose
 from diffwright.editing.operations import Drag, Move, Operation, Paste, Placement, Remove, Replace, Resize
 from diffwright.editing.presets import Preset, preset
 from diffwright.editing.result import EditResult, read_edit
+from diffwright.editing.shadows import with_shadow
 from diffwright.metrics.pictures import psnr
 from diffwright.weights.fingerprint import fingerprint
 from diffwright.weights.hub import fetch
@@ -232,7 +233,7 @@ class ImageEditor:
             A PIL image.
         """
         picture = self._current().pixels
-        return to_pil(collage(picture, _placements(operations, picture)))
+        return to_pil(collage(picture, _placements(operations, picture, self.preset)))
 
     def edit(
         self,
@@ -271,7 +272,7 @@ class ImageEditor:
         if not seeds:
             raise InputError("an empty list of seeds was given; give at least one")
         picture = self._current()
-        placements = _placements(operations, picture.pixels)
+        placements = _placements(operations, picture.pixels, chosen)
         task = Task(picture, placements, chosen, keep_outside)
         watch, before = Stopwatch(), self._engine.passes
         total = len(seeds) * len(chosen.steps_taken())
@@ -364,10 +365,11 @@ def _preset(name: str | Preset) -> Preset:
     return preset(name)
 
 
-def _placements(operations: Sequence[Operation], picture: np.ndarray) -> tuple[Placement, ...]:
+def _placements(operations: Sequence[Operation], picture: np.ndarray, p: Preset) -> tuple[Placement, ...]:
     if not operations:
         raise InputError("no operation was given; give at least one, such as Move(mask, by=(40, 0))")
-    return tuple(operation.place((picture.shape[0], picture.shape[1])) for operation in operations)
+    placed = [operation.place((picture.shape[0], picture.shape[1])) for operation in operations]
+    return tuple(with_shadow(place, picture) if p.shadow else place for place in placed)
 
 
 def _with_masks(operations: Sequence[Operation], placements: Sequence[Placement]) -> tuple[Operation, ...]:

@@ -125,40 +125,35 @@ class Engine:
         """
         frame = self.frame(task)
         with self._ready() as dial:
-            job = self._job(task, frame, dial, watch, progress)
+            job, laid = self._job(task, frame, dial, watch, progress)
             out = []
             for seed in seeds:
                 with watch("sample"):
                     latents = sample(job, generator(seed), on_step)
                 with watch("compose"):
-                    out.append(self._picture(task, frame, latents))
+                    out.append(self._picture(task, frame, latents, laid))
         return out
 
     def _job(
         self, task: Task, frame: Frame, dial: Dial | None, watch: Stopwatch, progress: Progress | None
-    ) -> Job:
+    ) -> tuple[Job, Coded | None]:
+        """What is sampled, and the collage through the autoencoder where its detail is given back."""
         picture, placements, preset = task.picture, task.placements, task.preset
-        guides, frames = [picture], []
-        for p in placements:
-            if p.guide is None:
-                frames.append(frame)
-            else:
-                guides.append(Picture(p.guide))
-                size = p.guide.shape[:2]
-                frames.append(choose_frame(size, box_of(p.guide_mask), self.sight))  # pyright: ignore
-        own = [frame, *(f for f, p in zip(frames, placements, strict=True) if p.guide is not None)]
+        guides, own, frames = self._guides(task, frame)
         with watch("encode"):
             codes = [self.coded(g, f) for g, f in zip(guides, own, strict=True)]
-            begin = None
+            begin = laid = None
             if preset.begin == "collage":
-                begin = self.coder.encode(frame.seen(collage(picture.pixels, placements)))
+                made = collage(picture.pixels, placements)
+                laid = self.coder.code(made, frame) if preset.detail else None
+                begin = self.coder.encode(frame.seen(made)) if laid is None else laid.latents
         with watch("invert"):
             inverted = [
                 self._inverted(g, f, c, preset, progress) for g, f, c in zip(guides, own, codes, strict=True)
             ]
         schedule = inverted[0].trajectory.schedule
         tokens = [self._tokens(g, f) for g, f in zip(guides, own, strict=True)] if dial else []
-        return Job(
+        job = Job(
             preset=preset,
             plan=plan(placements, frame, frames, preset.margin).to(self.device),
             denoiser=self._denoiser(schedule, picture.prompt, tokens),
@@ -168,6 +163,18 @@ class Engine:
             dial=dial if self.tower is not None else None,
             collage=begin,
         )
+        return job, laid
+
+    def _guides(self, task: Task, frame: Frame) -> tuple[list[Picture], list[Frame], list[Frame]]:
+        """The picture and the references, what the model sees of each, and by operation what it sees of its guide."""
+        guides, own, frames = [task.picture], [frame], []
+        for p in task.placements:
+            frames.append(frame)
+            if p.guide is not None:
+                frames[-1] = choose_frame(p.guide.shape[:2], box_of(p.guide_mask), self.sight)  # pyright: ignore
+                guides.append(Picture(p.guide))
+                own.append(frames[-1])
+        return guides, own, frames
 
     def _inverted(
         self, picture: Picture, frame: Frame, coded: Coded, preset: Preset, progress: Progress | None
@@ -203,7 +210,7 @@ class Engine:
             found = self.image_prompt.tokens(frame.cut(picture.pixels), self.tower)
         return self._words.put(key, found)
 
-    def _picture(self, task: Task, frame: Frame, latents: Tensor) -> np.ndarray:
+    def _picture(self, task: Task, frame: Frame, latents: Tensor, laid: Coded | None) -> np.ndarray:
         coded = self.coded(task.picture, frame) if task.preset.detail else None
         return composed(
             task.picture.pixels,
@@ -211,6 +218,7 @@ class Engine:
             frame,
             task.placements,
             coded=coded,
+            laid=laid,
             keep_outside=task.keep_outside,
         )
 

@@ -34,9 +34,11 @@ class Placement:
         guide_mask: the object in the guide, bool of the guide's size.
         handles: pairs of start and end, pixels.
         off: share of the object that would lie off the picture.
+        shade_left: light left in the shadow that the object casts now, in (0, 1]; None where none is known.
+        shade_arrives: the same afterwards.
 
     Shapes:
-        source, destination: bool (H, W)
+        source, destination: bool (H, W); shade_left, shade_arrives: float32 (H, W)
     """
 
     task: str
@@ -47,11 +49,20 @@ class Placement:
     guide_mask: np.ndarray
     handles: tuple[tuple[Point, Point], ...] = ()
     off: float = 0.0
+    shade_left: np.ndarray | None = None
+    shade_arrives: np.ndarray | None = None
 
     @property
     def zone(self) -> np.ndarray:
         """Pixels that the operation is meant to change, bool (H, W)."""
-        return self.source | self.destination
+        zone = self.left | self.destination | self.source
+        return zone if self.shade_arrives is None else zone | (self.shade_arrives < 1)
+
+    @property
+    def left(self) -> np.ndarray:
+        """Pixels that the object and its shadow leave, bool (H, W)."""
+        gone = self.source if self.shade_left is None else self.source | (self.shade_left < 1)
+        return gone & ~self.destination
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,8 +25,9 @@ class Preset:
         hold: keep everything but the edited latents and ``margin`` cells around them on the picture's own
             trajectory, in place of the content energy.
         margin: latents around the edited ones that may change too where the rest is held.
-        carry: hold the inside of what was moved, resized or pasted on the collage's trajectory too, so that the
-            model paints only edges, the place that was left, and shadows near by; needs ``begin="collage"``.
+        carry: hold what was moved, resized or pasted on the collage's trajectory too, so that the model paints only
+            around it and what was left; needs ``begin="collage"``.
+        shadow: let what is moved, resized or removed take along the shadow that is found beside it.
         guidance: scale of classifier-free guidance; 1 switches it off.
         guidance_replace: the same when a look is replaced.
         energy: factor of the published energy scales; 0 switches the energies off.
@@ -56,6 +57,7 @@ class Preset:
     hold: bool = False
     margin: int = 1
     carry: bool = False
+    shadow: bool = False
     guidance: float = 4.0
     guidance_replace: float = 5.0
     energy: float = 1.0
@@ -159,6 +161,7 @@ _OURS = Preset(
     exact=True,
     hold=True,
     carry=True,
+    shadow=True,
     guidance=1.0,
     guidance_replace=1.0,
     limit=0.5,

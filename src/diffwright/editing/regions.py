@@ -26,8 +26,8 @@ class Plan:
         edited: M, latents where the edit energy acts; elsewhere the content energy does.
         loose: latents where noise may be added.
         free: the same with a margin; where the rest is held, only these change.
-        vacated: latents that an object left and none took.
-        carried: latents that lie wholly inside what was moved, resized or pasted.
+        vacated: latents that an object or its shadow left and none took.
+        carried: latents that what was moved, resized or pasted covers, or touches where nothing was left.
         kept: latents whose self-attention states of the picture may be shown.
         moves: for each operation the latents that take content, and its places in the guide.
 
@@ -80,8 +80,9 @@ def plan(placements: Sequence[Placement], frame: Frame, guides: Sequence[Frame],
         loose |= frame.touched(p.zone, latent)
         carried &= ~frame.touched(p.zone, latent)
         if p.task in ("move", "resize", "paste"):
-            carried |= frame.coverage(p.destination, latent) > 0.999
-        vacated |= frame.touched(p.source & ~p.destination, latent)
+            inside = frame.coverage(p.destination, latent) >= 0.5
+            carried |= inside | (frame.touched(p.destination, latent) & ~frame.touched(p.left, latent))
+        vacated |= frame.touched(p.left, latent)
         if p.task in ("replace", "paste", "remove"):
             kept &= ~frame.covered(target, latent)
         moves.append(_move(p, frame, theirs))
