@@ -124,6 +124,16 @@ def test_colors_stand_out_unless_low_contrast_is_asked_for():
         assert lighter >= looks.LEAST_IN_HUE - 1e-6
 
 
+def test_on_an_uneven_photograph_the_target_stands_out_where_it_is(tmp_path: Path):
+    pixels = np.zeros((256, 256, 3), np.uint8)
+    pixels[:, 128:] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for seed in range(8):
+        lettering = draw(sample(seed, "test", kind="insert", photos=tmp_path, size=(96, 256)))
+        shown = inside(lettering.words[0].polygon, (96, 256))
+        assert (changed(lettering)[shown] > 40).mean() > 0.08
+
+
 @pytest.mark.parametrize("kind", GROUNDS[:-1])
 def test_grounds_are_pictures(kind):
     ground = paint(Ground(kind, (150, 90, 60), (220, 220, 210), 4), (48, 70))

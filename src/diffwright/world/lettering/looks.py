@@ -35,10 +35,12 @@ class Style:
     Args:
         pattern: A word with every trait but text, face and size.
         named: Whether its color was chosen by name, so that paint keeps it.
+        faint: Whether low contrast was asked for.
     """
 
     pattern: Word
     named: bool
+    faint: bool = False
 
     def word(self, text: str, face: Face, size: float) -> Word:
         """Give a word of this style."""
@@ -92,7 +94,7 @@ def sample_style(rng: np.random.Generator, kind: str, ground: np.ndarray) -> Sty
     mixing = "multiply" if darker else "screen"
     blend = "gradient" if paint < 0.2 else mixing if paint < 0.4 and not named else "alpha"
     opacity = float(np.clip(rng.normal(0.95, 0.06), 0.8, 1)) if rng.random() < 0.4 else 1.0
-    return Style(replace(word, blend=blend, opacity=opacity), named)
+    return Style(replace(word, blend=blend, opacity=opacity), named, faint)
 
 
 def ground_colors(ground: np.ndarray, clusters: int = 3) -> tuple[np.ndarray, np.ndarray]:

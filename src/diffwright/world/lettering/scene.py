@@ -11,15 +11,17 @@ from diffwright.core.checks import one_of
 from diffwright.core.errors import ConfigError
 from diffwright.world.lettering import looks
 from diffwright.world.lettering.camera import Camera, sample_camera
+from diffwright.world.lettering.colors import to_lab
 from diffwright.world.lettering.faces import Face, can_draw, installed
 from diffwright.world.lettering.families import ONE_CASE
-from diffwright.world.lettering.framing import homography
+from diffwright.world.lettering.framing import apply, homography
 from diffwright.world.lettering.glyphs import Curve
 from diffwright.world.lettering.grounds import Ground, paint
 from diffwright.world.lettering.word import Word, corners_of
 from diffwright.world.lettering.words import draw_word, random_word
 
 KINDS = ("word", "random", "hard", "insert", "empty")
+UNEVEN = ("photo", "gradient", "label")  # grounds whose parts differ in color
 FILL = 0.94  # share of the picture that a scene's words may take, across and down
 RANDOM_SHARE = 0.25  # of the words, in training
 CURVED, CURVED_HARD = 0.12, 0.5  # of the target words
@@ -95,6 +97,8 @@ def sample(
     if rng.random() < (CURVED_HARD if kind == "hard" else CURVED):
         words[target] = replace(words[target], curve=sample_curve(rng))
     view, words = _view(rng, words, target, size, kind, close)
+    if ground.kind in UNEVEN and not style.faint:
+        words = _stand_out(rng, words, target, view, paint(ground, size), style)
     return TextScene(tuple(words), target, ground, view, camera, size, kind)
 
 
@@ -166,6 +170,24 @@ def _lay_out(
             x += wide + gap
         y += tall * LINE + float(rng.uniform(0, 0.25)) * em
     return placed, int(rng.integers(len(placed)))
+
+
+def _stand_out(
+    rng: np.random.Generator, words: list[Word], target: int, view: tuple[float, ...], ground: np.ndarray,
+    style: looks.Style,
+) -> list[Word]:  # fmt: skip
+    """Draw another color for all words where the target's does not stand out from what is just behind it."""
+    wide, tall = np.divide(words[target].extent, 2)
+    x, y = words[target].place
+    corners = apply(np.array(view).reshape(3, 3), corners_of((x - wide, y - tall, x + wide, y + tall)))
+    low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int)
+    behind = ground[max(low[1], 0) : max(high[1], 8), max(low[0], 0) : max(high[0], 8)]
+    seen = looks.ground_colors(behind if behind.size else ground)
+    if looks.stands_out(to_lab(words[target].rgb), seen):
+        return words
+    rgb, name = looks.pick_color(rng, seen, style.named)
+    blend = "gradient" if words[target].blend == "gradient" else "alpha"
+    return [replace(word, rgb=rgb, color=name, blend=blend, second=None, outline=None) for word in words]
 
 
 def _view(
