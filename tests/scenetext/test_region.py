@@ -167,6 +167,18 @@ def test_deep_inside_the_strip_shows_fully():
     assert (touching == 255).all(), "the picture's border is no edge of the region"
 
 
+def test_what_did_not_change_keeps_its_finer_content():
+    picture = photo(80, 300)
+    region = choose((20, 20, 220, 60), picture.shape[:2])
+    known = strip_of(picture, region)
+    np.testing.assert_array_equal(put_back(picture, known, region, known), picture)
+    written = known.copy()
+    written[:, :64] = 255 - known[:, :64] // 2
+    out = put_back(picture, written, region, known)
+    np.testing.assert_array_equal(out[:, 130:], picture[:, 130:])
+    assert (out[30:50, 40:100] != picture[30:50, 40:100]).any(axis=2).mean() > 0.9
+
+
 def test_very_large_regions_work():
     picture = np.zeros((900, 2600, 3), np.uint8)
     region = choose((20, 20, 2560, 880), picture.shape[:2])

@@ -163,7 +163,7 @@ class SceneTextEditor:
         best = sorted(range(candidates), key=lambda k: -sure[k])
         strips = to_u8(made)[best]
         with watch("put back"):
-            pictures = [put_back(picture, each, place) for each in strips]
+            pictures = [put_back(picture, each, place, strip) for each in strips]
         return WriteOutput(
             images=[to_pil(each) for each in pictures],
             names=[BEST, *(f"candidate-{k}" for k in range(2, candidates + 1))],

@@ -20,6 +20,7 @@ HORIZON = 0.1  # nearest to farthest corner of a strip: what perspective is acce
 FEATHER = 1.0  # strip pixels over which the new fades into the old, inside the region
 UPRIGHT = 1.1  # an upright box is preferred to a turned one of up to this many times less area
 STEEP = 1.5  # text runs along the steeper side of a turned box only when that is so many times longer
+SAME, OTHER = 10, 24  # levels by which the new is still the old, and surely is not
 LARGEST = 8  # times that a strip is enlarged smoothly
 
 Size = tuple[int, int]
@@ -125,13 +126,17 @@ def strip_mask(region: Region) -> np.ndarray:
     return share >= min(128, int(share.max()))
 
 
-def put_back(picture: np.ndarray, strip: np.ndarray, region: Region) -> np.ndarray:
+def put_back(
+    picture: np.ndarray, strip: np.ndarray, region: Region, known: np.ndarray | None = None
+) -> np.ndarray:
     """Lay a strip into a picture; what lies outside the region keeps its bytes.
 
     Args:
         picture: uint8 (H, W, 3).
         strip: uint8 (32, 128, 3).
         region: of that picture.
+        known: the strip as it was. Where the new one differs by no more than what an autoencoder loses, the picture
+            keeps its own content, which is finer.
 
     Returns:
         A new picture, uint8 (H, W, 3).
@@ -144,6 +149,9 @@ def put_back(picture: np.ndarray, strip: np.ndarray, region: Region) -> np.ndarr
     matrix = _scaled(larger) @ region.to_strip @ _shifted(x0, y0) @ _scaled(1 / finer)
     size = (y1 - y0) * finer, (x1 - x0) * finer
     out, alpha = picture.copy(), _alpha(region)[y0:y1, x0:x1]
+    if known is not None:
+        smaller = _scaled(1 / larger) @ matrix
+        alpha = alpha * np.asarray(_warped(_changed(strip, known), smaller, size).reduce(finer))
     for channel in range(3):
         old = picture[y0:y1, x0:x1, channel]
         made = np.asarray(_warped(enlarged[..., channel], matrix, size).reduce(finer))
@@ -319,6 +327,14 @@ def _warped(plane: np.ndarray, matrix: np.ndarray, size: Size) -> Image.Image:
     steps = (matrix / last).reshape(-1)[:8].tolist()
     levels = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
     return levels.transform((size[1], size[0]), Image.Transform.PERSPECTIVE, steps, Image.Resampling.BILINEAR)
+
+
+def _changed(strip: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """How surely a strip shows something else than before, 0 to 1, and a pixel around that; float32 (32, 128)."""
+    levels = np.abs(strip.astype(np.int16) - known).max(axis=2)
+    share = ((levels - SAME) / (OTHER - SAME)).clip(0, 1)
+    grown = Image.fromarray((share * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(3))
+    return np.asarray(grown.filter(ImageFilter.BoxBlur(1)), np.float32) / 255
 
 
 def _padded(box: tuple[int, int, int, int], pad: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
