@@ -18,7 +18,7 @@ from diffwright.world.lettering.framing import HEIGHT, WIDTH, apply, rectify, to
 from diffwright.world.lettering.grounds import paint
 from diffwright.world.lettering.instructions import Ask
 from diffwright.world.lettering.scene import TextScene, draw_face, draw_text, sample
-from diffwright.world.lettering.word import Word, corners_of
+from diffwright.world.lettering.word import NARROWEST, Word, corners_of
 
 PAD = 0.15  # of the ink's height, between ink and region, where nothing is drawn at random
 PADS = (0.06, 0.30)
@@ -27,6 +27,7 @@ INSERTED, ERASED, WIDE = 0.25, 0.05, 0.10  # shares of the stream
 WIDER = (1.2, 2.0)
 STATED = 0.5  # how often an instruction names the font, and how often the color
 RESTYLED = 0.5  # how often a named trait differs from the surroundings
+SMALLEST = 0.65  # of a longer word's own size, in the region of a shorter one
 LOOSE = 0.12  # share of masks that follow the letters instead of the region
 KINDS, KIND_SHARES = ("word", "random", "hard"), (0.75, 0.1, 0.15)
 
@@ -278,7 +279,8 @@ def _region(
     pads = rng.uniform(*PADS, 2)
     words = [word for word in (old, new) if word is not None]
     if old is not None and new is not None and rng.random() < 0.6:
-        words = [old]
+        fits = new.extent[0] * NARROWEST * SMALLEST <= old.extent[0]
+        words = [old] if fits else words
     extents = np.array([word.extent for word in words])
     wide, tall = extents.max(axis=0)
     wide, tall = wide + 2 * pads[0] * tall, tall * (1 + 2 * pads[1])
