@@ -12,7 +12,7 @@ SURFACE = {
     "DiffGradW": None,
     "ImageEditor": (["pipe", "preset", "image_prompt", "tower"], set()),
     "Matcher": (["model", "coder", "dtype"], set()),
-    "SceneTextEditor": (["model", "vae"], set()),
+    "SceneTextEditor": (["model", "vae", "reader", "enlarge"], set()),
     "TraceResult": None,
     "__version__": None,
     "causal_trace": (

@@ -8,9 +8,11 @@ from diffwright.core.errors import Cancelled, ConfigError, DiffwrightError, Inpu
 from diffwright.core.images import to_pil, to_tensor
 from diffwright.scenetext.editor import SceneTextEditor
 from diffwright.scenetext.json_edits import Edit
+from diffwright.scenetext.sd import SdSceneText
 from tests.scenetext import tiny
 from tests.support import text_standins as standins
 from tests.support.text_standins import photo
+from tests.support.tiny import pipeline
 from tests.support.tiny import vae as tiny_vae
 
 BOX = (20, 16, 76, 40)
@@ -242,6 +244,26 @@ def test_true_networks_write_and_read(saved):
     assert 0 <= sure <= 1
     erased = editor.write(photo(), BOX, "", candidates=1, steps=1)
     assert 0 <= erased.confidence <= 1
+
+
+def test_a_wrapped_inpainting_pipeline_writes_into_enlarged_strips():
+    torch.manual_seed(0)
+    model = SdSceneText(pipeline("inpaint"), width=8)
+    with pytest.raises(ConfigError, match="no reader"):
+        SceneTextEditor(model, model.vae)
+    editor = SceneTextEditor(model, model.vae, tiny.model().reader, enlarge=2)
+    result = editor.write(photo(), BOX, "a cat", instruction="a cat", candidates=1, steps=1)
+    outside = ~result.region.mask
+    np.testing.assert_array_equal(np.asarray(result.images[0])[outside], photo()[outside])
+
+
+def test_strips_are_enlarged_as_the_model_expects(editor, monkeypatch):
+    asked = spied(monkeypatch)
+    big = SceneTextEditor(editor.model, editor.vae, enlarge=3)
+    result = big.write(photo(), BOX, "OPEN", candidates=2)
+    assert asked[0][0][2].shape == (2, 3, 96, 384)
+    assert asked[0][0][3].shape == (2, 1, 96, 384)
+    assert result.candidates.shape == (2, 32, 128, 3)
 
 
 def test_a_candidate_does_not_depend_on_the_others(saved):

@@ -24,12 +24,13 @@ class Model(nn.Module):
 def write(model, vae, strips, mask, texts, sentences, *, generators, steps=2, guidance=(1.0, 1.0),
           progress=None):  # fmt: skip
     """Fill the mask with noise of each generator, tinted by the sentence."""
-    assert strips.shape[1:] == (3, 32, 128)
+    high, wide = strips.shape[2:]
+    assert wide == 4 * high >= 128
     assert strips.abs().max() <= 1
-    assert mask.shape == (len(strips), 1, 32, 128)
+    assert mask.shape == (len(strips), 1, high, wide)
     assert mask.dtype == torch.bool
     assert len(texts) == len(sentences) == len(generators) == len(strips)
-    noise = torch.stack([torch.rand(3, 32, 128, generator=g) * 2 - 1 for g in generators])
+    noise = torch.stack([torch.rand(3, high, wide, generator=g) * 2 - 1 for g in generators])
     for step in range(steps + 1):
         report(progress, "writing", step, steps)
     return torch.where(mask, noise + (len(sentences[0]) % 7) * 0.01, strips)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffwright.core.checks import in_range, whole
@@ -23,6 +24,7 @@ from diffwright.scenetext.reading import read, score
 from diffwright.scenetext.region import Region, choose, put_back, strip_mask, strip_of
 from diffwright.scenetext.request import Mixture, Request, request
 from diffwright.scenetext.sampling import write
+from diffwright.scenetext.sd import SdSceneText
 from diffwright.weights.components import load_network
 from diffwright.weights.fingerprint import fingerprint
 from diffwright.weights.folder import Folder
@@ -41,16 +43,35 @@ class SceneTextEditor:
     """Writes, changes and erases words in a picture, in the style of the surroundings or as told.
 
     Args:
-        model: the networks, the reader among them.
+        model: a ``SceneTextModel``, or what ``sd.wrap`` gives.
         vae: the autoencoder that the model was trained on.
+        reader: ranks the candidates; the model's own without it.
+        enlarge: pixels of the model's pictures for each pixel of a strip; 4 for what ``scenetext-sd`` trained.
+
+    Raises:
+        ConfigError: the model has no reader and none was given, or ``enlarge`` is out of range.
 
     Reference:
         Ji et al., Improving Diffusion Models for Scene Text Editing with Dual Encoders, TMLR 2024.
     """
 
-    def __init__(self, model: SceneTextModel, vae: nn.Module) -> None:
+    def __init__(
+        self,
+        model: SceneTextModel | SdSceneText,
+        vae: nn.Module,
+        reader: nn.Module | None = None,
+        enlarge: int = 1,
+    ) -> None:
+        whole("enlarge", enlarge, 1, 16)
+        found = getattr(model, "reader", None) if reader is None else reader
+        if found is None:
+            raise ConfigError(
+                "the model has no reader to rank candidates; give one, such as SceneTextModel.from_pretrained().reader"
+            )
         self.model = model.eval().requires_grad_(False)
         self.vae = vae.eval().requires_grad_(False)
+        self.reader = found.eval().requires_grad_(False)
+        self.enlarge = enlarge
         self._fingerprint = ""
 
     @classmethod
@@ -85,6 +106,7 @@ class SceneTextEditor:
         try:
             self.model.to(device)
             self.vae.to(device)
+            self.reader.to(device)
         except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
             reason = str(error).splitlines()[0][:120]
             raise ConfigError(f"device {str(device)!r} cannot be used here ({reason}); use cpu") from error
@@ -158,8 +180,8 @@ class SceneTextEditor:
         with watch("write"):
             made = self._written(strip, mask, asked, seeds, options, callback_on_step_end, progress)
         with watch("read"):
-            sure = [float(value) for value in score(self.model.reader, made, [text] * candidates)]
-            readings = [found for found, _ in read(self.model.reader, made)]
+            sure = [float(value) for value in score(self.reader, made, [text] * candidates)]
+            readings = [found for found, _ in read(self.reader, made)]
         best = sorted(range(candidates), key=lambda k: -sure[k])
         strips = to_u8(made)[best]
         with watch("put back"):
@@ -265,7 +287,7 @@ class SceneTextEditor:
         """
         picture = load_image(image)
         place = choose(region, (picture.shape[0], picture.shape[1]))
-        return read(self.model.reader, to_tensor(strip_of(picture, place)).to(self.device))[0]
+        return read(self.reader, to_tensor(strip_of(picture, place)).to(self.device))[0]
 
     def _written(
         self,
@@ -284,18 +306,19 @@ class SceneTextEditor:
             model = Mixture(model, [asked.other] * count, asked.weight)
         known = to_tensor(strip).expand(count, -1, -1, -1).to(self.device)
         hole = torch.from_numpy(mask)[None, None].expand(count, -1, -1, -1).to(self.device)
+        times = self.enlarge
         made = write(
             model,
             self.vae,
-            known,
-            hole,
+            F.interpolate(known, scale_factor=times, mode="bicubic").clamp(-1, 1) if times > 1 else known,
+            hole.repeat_interleave(times, 2).repeat_interleave(times, 3),
             [asked.text] * count,
             [asked.sentence] * count,
             generators=generators(seeds),
             progress=self._on_step(callback, progress),
             **options,
         )
-        return torch.where(hole, made.clamp(-1, 1), known)
+        return torch.where(hole, F.avg_pool2d(made.clamp(-1, 1), times), known)
 
     def _on_step(self, callback: StepCallback | None, progress: Progress | None) -> Progress:
         def told(what: str, done: int, total: int) -> bool | None:
