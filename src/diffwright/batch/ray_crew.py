@@ -46,19 +46,21 @@ class RayCrew:
 
     def __init__(self, job: Job, out: Path, workers: int, address: str) -> None:
         check_address(address)
-        self.talk = ExitStack()
-        self.talk.enter_context(redirect_stdout(sys.stderr))  # Ray prints there when a worker dies
-        self.ray, self.ours = _connected(address, workers)
         self.job, self.out = job, out
         self.threads = max(1, (os.cpu_count() or 1) // workers) if address == LOCAL else 1
         self.gpus = int((job.device or "").startswith("cuda"))
         self.actors: dict[int, Any] = {}
         self.awaited: dict[Any, int] = {}
-        if self.gpus and not self.ray.cluster_resources().get("GPU"):
-            self.close()
-            raise ConfigError(
-                f"device is {job.device!r}, but no machine of the Ray cluster offers a GPU; use cpu"
-            )
+        with ExitStack() as opened:
+            opened.enter_context(redirect_stdout(sys.stderr))  # Ray prints when a worker dies
+            self.ray, ours = _connected(address, workers)
+            if ours:
+                opened.callback(self.ray.shutdown)
+            if self.gpus and not self.ray.cluster_resources().get("GPU"):
+                raise ConfigError(
+                    f"device is {job.device!r}, but no machine of the cluster has a GPU; use cpu"
+                )
+            self.opened = opened.pop_all()
 
     def start(self, worker: int) -> None:
         """Start an actor."""
@@ -81,9 +83,7 @@ class RayCrew:
             self.ray.kill(actor)
         self.actors.clear()
         self.awaited.clear()
-        if self.ours:
-            self.ray.shutdown()
-        self.talk.close()
+        self.opened.close()
 
     def _heard(self, answer: Any) -> Said:
         worker = self.awaited.pop(answer)
@@ -121,15 +121,18 @@ def check_address(address: str) -> None:
     Raises:
         ConfigError: It is no address, or another machine and Ray's authentication was not chosen.
     """
+    if address == AUTO:
+        address = os.environ.get("RAY_ADDRESS", AUTO)
     host, colon, port = address.rpartition(":")
-    if address not in (LOCAL, AUTO) and not (colon and host and port.isdecimal() and "/" not in host):
-        raise ConfigError(f"--ray is {address!r}, expected local, auto or HOST:PORT")
-    if address in (LOCAL, AUTO) or _is_loopback(host) or "RAY_AUTH_MODE" in os.environ:
+    if address in (LOCAL, AUTO):
         return
-    raise ConfigError(
-        f"--ray is {address}, another machine, and Ray lets everyone who reaches it run programs there; set"
-        " RAY_AUTH_MODE=token and a token, or RAY_AUTH_MODE=disabled if nobody else reaches it"
-    )
+    if not (colon and host and port.isdecimal() and "/" not in host):
+        raise ConfigError(f"--ray is {address!r}, expected local, auto or HOST:PORT")
+    if not _is_loopback(host) and "RAY_AUTH_MODE" not in os.environ:
+        raise ConfigError(
+            f"--ray is {address}, another machine, and Ray lets everyone who reaches it run programs there; set"
+            " RAY_AUTH_MODE=token and a token, or RAY_AUTH_MODE=disabled if nobody else reaches it"
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -170,6 +173,8 @@ def _connected(address: str, workers: int) -> tuple[Any, bool]:
 def _own_sigterm() -> Iterator[None]:
     """Keep our handler, which Ray replaces when it is imported and when it starts."""
     handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
