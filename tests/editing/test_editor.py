@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -112,6 +113,22 @@ def test_features_of_an_inversion_at_own_levels_are_exactly_those_of_a_separate_
         torch.testing.assert_close(fresh, reused)
 
 
+@pytest.fixture(scope="module")
+def moved(pipes):
+    """Gives the pixels of one move with all mechanisms on, but for what is switched."""
+    pipe = pipes("sd1")
+    look, prompt = tower(), trained(pipe.unet)
+    # The published strengths are for a network of another size.
+    base = quick("reference", energy=50.0, image_prompt=1.0, travel=(0.3, 0.7))
+
+    @cache
+    def edited(**switched):
+        editor = ImageEditor(pipe, replace(base, **switched), prompt, look)
+        return pixels(editor.set_image(noise_picture(), "a cat").edit([OPERATIONS["move"]]))
+
+    return edited
+
+
 @pytest.mark.parametrize(
     "switched",
     [
@@ -132,17 +149,8 @@ def test_features_of_an_inversion_at_own_levels_are_exactly_those_of_a_separate_
     ],
     ids=str,
 )
-def test_every_mechanism_is_a_switch_that_does_something(pipes, switched):
-    pipe = pipes("sd1")
-    look, prompt = tower(), trained(pipe.unet)
-
-    def edited(settings):
-        editor = ImageEditor(pipe, settings, prompt, look).set_image(noise_picture(), "a cat")
-        return pixels(editor.edit([OPERATIONS["move"]]))
-
-    # The published strengths are for a network of another size.
-    base = quick("reference", energy=50.0, image_prompt=1.0, travel=(0.3, 0.7))
-    assert not np.array_equal(edited(base), edited(replace(base, **switched)))
+def test_every_mechanism_is_a_switch_that_does_something(moved, switched):
+    assert not np.array_equal(moved(), moved(**switched))
 
 
 def test_an_image_prompt_of_the_users_pipeline_is_used_and_left_in_place(tmp_path):
