@@ -1,13 +1,20 @@
 import json
+from functools import cache
 
 import pytest
 import torch
 
+from diffwright.bench.editing_cases import cases
 from diffwright.cli import main as cli
-from diffwright.cli.demo_page import fix, paint, trace
+from diffwright.cli.demo_page import fix, move, paint, trace
 from diffwright.metrics.judge import Judge
 from diffwright.world.vocabulary import ATTRIBUTES
 from tests.support import tiny
+
+
+@cache
+def one_case():
+    return cases("move", "test", 1)
 
 
 @pytest.fixture
@@ -24,6 +31,8 @@ def small(monkeypatch):
     monkeypatch.setattr(fix, "STEPS", 2)
     monkeypatch.setattr(trace, "STEPS", 2)
     monkeypatch.setattr(paint, "CAPTIONS", 4)
+    monkeypatch.setattr(move, "CASES", 1)
+    monkeypatch.setattr(move, "cases", lambda *_: one_case())
     return pipe
 
 
@@ -39,10 +48,10 @@ def test_the_tour_writes_one_page_with_all_chapters(small, tmp_path, capsys):
     assert run("--out", tmp_path / "d", "--prompt", "a <i>pink</i> rocket", "--json", record) == 0
     html = (tmp_path / "d" / "index.html").read_text()
     assert [path.name for path in (tmp_path / "d").iterdir()] == ["index.html"]
-    assert html.count("<article") == 3
+    assert html.count("<article") == 4
     assert html.count("a &lt;i&gt;pink&lt;/i&gt; rocket (seed") >= 4
-    assert "Not built yet" in html
-    assert set(json.loads(record.read_text())["figures"]) == {"paint", "trace", "fix"}
+    assert "ships no weights" in html
+    assert set(json.loads(record.read_text())["figures"]) == {"paint", "trace", "fix", "move"}
     assert "Open " in capsys.readouterr().out
     after = small.text_encoder.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
@@ -52,7 +61,7 @@ def test_json_on_standard_output_is_nothing_but_json(small, tmp_path, capsys):
     assert run("--out", tmp_path / "d", "--json", "-") == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["seeds"] == [0]
-    assert "[3/3] a concept fixed" in shown.err
+    assert "[4/4] an object moved" in shown.err
 
 
 def test_a_word_without_weights_to_write_it_is_refused(small, tmp_path, capsys):

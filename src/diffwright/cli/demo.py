@@ -17,9 +17,8 @@ from diffwright.core.checks import text, whole
 from diffwright.core.errors import ConfigError
 from diffwright.core.progress import Progress
 
-MISSING = "Not built yet: moving an object (edit). It gets its tile here when it works; nothing is mocked up."
-UNTRAINED = " Matching two views (match) is built, but this version ships no weights for it."
-UNWRITTEN = " Writing a word (text) is built, but this version ships no weights for it."
+UNTRAINED = "Matching two views (match) is built, but this version ships no weights for it."
+UNWRITTEN = "Writing a word (text) is built, but this version ships no weights for it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +46,7 @@ class Demo(SeedFlags):
             text("prompt", self.prompt)
 
         from diffwright.cli.demo_page.fix import fix
+        from diffwright.cli.demo_page.move import move
         from diffwright.cli.demo_page.page import page
         from diffwright.cli.demo_page.paint import paint
         from diffwright.cli.demo_page.trace import trace
@@ -70,6 +70,7 @@ class Demo(SeedFlags):
                 "a concept fixed",
                 lambda p: fix(pipe, judge, source=source, target=target, seed=self.seed, progress=p),
             ),
+            ("an object moved", lambda p: move(pipe, seed=self.seed, progress=p)),
         ]
         if matcher is not None:
             from diffwright.cli.demo_page.match import match
@@ -94,7 +95,7 @@ class Demo(SeedFlags):
                 chapters.append(chapter(progress))
             timings[name] = round(time.perf_counter() - began, 2)
         model = fingerprint(pipe.unet)
-        missing = MISSING + ("" if matcher else UNTRAINED) + ("" if writer else UNWRITTEN)
+        missing = " ".join([UNTRAINED] * (matcher is None) + [UNWRITTEN] * (writer is None))
         footer = [
             ("command", command_line()),
             ("time", f"{time.perf_counter() - start:.0f} s on {os.cpu_count()} cores ({platform.machine()})"),
