@@ -7,20 +7,16 @@ import torch
 from safetensors.torch import load_file
 
 from diffwright.core.errors import Cancelled, InputError
-from diffwright.scenetext.model import FAITHFUL, SceneTextModel
+from diffwright.scenetext.model import SceneTextModel
 from diffwright.training.catalog import train
 from diffwright.training.lettering.bank import Strips, draw_strips
-from diffwright.training.recipes.scenetext import SceneTextOptions, SceneTextTask
+from diffwright.training.recipes.scenetext import INSTRUCTION_ONLY, PAPER, SceneTextOptions, SceneTextTask
 from diffwright.training.store import Store
 from tests.support.tiny import folder as pipeline_folder
 
 TOY = {"samples": 4, "batch_size": 2, "precision": "fp32", "evaluate_minutes": None, "warmup_samples": 0,
        "threads": 1}  # fmt: skip
 NETS = {"widths": (16, 16), "character_layers": 1}
-PAPER = {
-    **FAITHFUL, "gamma": 0.0, "drop_characters": 0.0, "drop_instruction": 0.0, "drop_both": 0.0,
-    "attention_weight": 0.0, "reading_weight": 0.0, "templates": 0.0,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +76,7 @@ def test_all_losses_reach_the_network_and_none_the_frozen_parts(options):
 
 
 def test_the_papers_arm_and_the_one_without_characters_learn_too(options):
-    for changes in (PAPER, {"character_branch": False}):
+    for changes in (PAPER, INSTRUCTION_ONLY):
         made = task(options, **changes)
         loss, figures = made.loss(
             made.modules(), made.batch(torch.arange(2)), torch.Generator().manual_seed(0)

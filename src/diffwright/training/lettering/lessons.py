@@ -32,7 +32,7 @@ class StripOptions:
     """
 
     cache: Path = Path(".cache/strips")
-    count: int = 120_000
+    count: int = 80_000
     photos: Path | None = None
     workers: int = 2
     fixed: int = 48

@@ -1,11 +1,9 @@
 """Recipe ``scenetext``: writes words into strips, told by characters and an instruction.
 
-The default is the improved arm; each of its parts is a switch. The paper's arm, its table trained all the same:
+The default is the improved arm; each of its parts is a switch. ``PAPER`` are the options of the paper's arm, its table
+trained all the same, ``INSTRUCTION_ONLY`` those of the arm that shows what characters are worth:
 
-    character_layers: 0, separate_tokens: false, places: false, prediction: epsilon, gamma: 0, drop_characters: 0,
-    drop_instruction: 0, drop_both: 0, attention_weight: 0, reading_weight: 0, templates: 0
-
-and the arm that shows what characters are worth: ``character_branch: false``.
+    train("scenetext", {"out": "runs/paper", "minutes": 30}, PAPER)
 """
 
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from diffwright.core.seeding import generators
 from diffwright.scenetext import characters
 from diffwright.scenetext.dual import Conditions, recorded
 from diffwright.scenetext.losses import attention_loss, latent_mask, masked_error, min_snr, reading_loss
-from diffwright.scenetext.model import HEIGHT, WIDTH, SceneTextConfig, SceneTextModel
+from diffwright.scenetext.model import FAITHFUL, HEIGHT, WIDTH, SceneTextConfig, SceneTextModel
 from diffwright.scenetext.nets import Reader
 from diffwright.scenetext.sampling import write
 from diffwright.training.lettering.lessons import (
@@ -35,6 +33,18 @@ from diffwright.training.recipes.reader import accuracy, measured
 from diffwright.weights.load import load
 from diffwright.weights.module import load_module
 from diffwright.weights.names import resolve
+
+PAPER: dict[str, Any] = {
+    **FAITHFUL,
+    "gamma": 0.0,
+    "drop_characters": 0.0,
+    "drop_instruction": 0.0,
+    "drop_both": 0.0,
+    "attention_weight": 0.0,
+    "reading_weight": 0.0,
+    "templates": 0.0,
+}
+INSTRUCTION_ONLY: dict[str, Any] = {"character_branch": False}
 
 CARD = """# pocket-text
 
