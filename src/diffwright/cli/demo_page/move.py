@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from diffwright.bench.editing_metrics import rmse
 from diffwright.cli.demo_page.page import Chapter, Figure, Shot
 from diffwright.core.progress import Progress, report
 from diffwright.editing.editor import ImageEditor
+from diffwright.editing.operations import Move
 
 CASES = 4
 
@@ -57,7 +58,7 @@ def move(pipe: Any, *, seed: int = 0, progress: Progress | None = None) -> Chapt
 def _chapter(moved: list[Moved], each: float, rendered: float) -> Chapter:
     ours, collage = np.mean([one.errors for one in moved], axis=0)
     shown = moved[0]
-    dx, dy = shown.case.operation.by
+    dx, dy = cast("Move", shown.case.operation).by
     return Chapter(
         key="move",
         title="An object moved",
