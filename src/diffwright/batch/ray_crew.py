@@ -21,7 +21,7 @@ from typing import Any
 from diffwright.batch.engine import Said
 from diffwright.batch.job import Job, Worker, portable
 from diffwright.batch.rows import Row
-from diffwright.core.errors import ConfigError, MissingExtra
+from diffwright.core.errors import ConfigError, JobFailed, MissingExtra
 
 LOCAL, AUTO = "local", "auto"
 LOOPBACK = "127.0.0.2"  # Ray takes 127.0.0.1 for this machine's outer address
@@ -41,6 +41,7 @@ class RayCrew:
     Raises:
         ConfigError: The address is none, no cluster answers there, it has no GPU where one is needed, or it is
             another machine and anybody may use it.
+        JobFailed: Ray does not start on this machine.
         MissingExtra: Ray is not installed.
     """
 
@@ -162,9 +163,14 @@ def _connected(address: str, workers: int) -> tuple[Any, bool]:
                 ray.init(address=address, **quiet)
     except ImportError as error:
         raise MissingExtra("--ray needs Ray: pip install 'diffwright[batch]', or leave --ray out") from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises plain ones
+        reason = str(error).partition("\n")[0]
+        if address == LOCAL:
+            raise JobFailed(
+                f"Ray did not start on this machine ({reason}); try again, or leave --ray out"
+            ) from error
         raise ConfigError(
-            f"no Ray cluster answers at {address!r} ({error}); start one with `ray start --head`, or use --ray local"
+            f"no Ray cluster answers at {address!r} ({reason}); start one with `ray start --head`, or use --ray local"
         ) from error
     return ray, True
 
