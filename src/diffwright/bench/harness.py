@@ -34,6 +34,7 @@ BENCHES = {
     "concepts": "diffwright.bench.concepts",
     "editing": "diffwright.bench.editing",
     "matching": "diffwright.bench.matching",
+    "scenetext": "diffwright.bench.scenetext",
     "optim": "diffwright.bench.optim",
 }
 """Module of each bench by its name on the command line."""
@@ -64,7 +65,7 @@ def run(
     quick: bool = False,
     progress: Progress | None = None,
     parts: Sequence[str] | None = None,
-    **data: Path | None,
+    **data: Path | tuple[str, Path] | None,
 ) -> dict[str, Figure]:
     """Run a bench.
 

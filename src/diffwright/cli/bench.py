@@ -20,13 +20,13 @@ class Bench(OutputFlags):
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """Which bench: concepts, editing, matching, optim, t2i, trace."""
+    """Which bench: concepts, editing, matching, optim, scenetext, t2i, trace."""
     quick: bool = False
     """The short form, under two minutes."""
     parts: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="PART")] = None
     """Only these parts of a bench; their record is a file of its own, such as docs/bench/concepts.quality.json."""
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of photographs, for bench t2i."""
+    """Folder of photographs, for bench t2i and scenetext."""
     cifar: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """CIFAR-10 for bench optim, which then trains the pre-registered arms."""
     cifar100: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -34,9 +34,11 @@ class Bench(OutputFlags):
     pairs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of Oxford or HPatches sequences and .flo pairs, for bench matching."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Model to measure in place of the shipped one, for bench matching and editing."""
+    """Model to measure in place of the shipped one, for bench matching, editing and scenetext."""
     arms: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of the controls trained for bench matching: regression, no_cost, control."""
+    """Folder of the controls trained for bench matching (regression, no_cost, control) or scenetext (instruction_only)."""
+    data: Annotated[tuple[str, Path] | None, tyro.conf.arg(metavar="SET DIR")] = None
+    """A public set and the folder where it lies, for bench scenetext: icdar13, art, coco-text or textocr."""
     views: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder that keeps the rendered views of bench matching."""
     tables: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -68,7 +70,7 @@ class Bench(OutputFlags):
         elif self.json is not None:
             harness.write_json(self.json, figures, surroundings)
 
-    def _data(self) -> dict[str, Path | None]:
+    def _data(self) -> dict[str, Path | tuple[str, Path] | None]:
         """Files and folders by the names that benches give them."""
         names = (
             "photos",
@@ -77,6 +79,7 @@ class Bench(OutputFlags):
             "pairs",
             "model",
             "arms",
+            "data",
             "views",
             "tables",
             "export",

@@ -1,0 +1,210 @@
+"""The test sets of scene text: a picture before, a region, what shall stand there, and the picture that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffwright.core.checks import one_of
+from diffwright.core.errors import InputError
+from diffwright.scenetext.region import Region, choose
+from diffwright.world import splits
+from diffwright.world.lettering import looks
+from diffwright.world.lettering.colors import BASIC, NAMED, RGB, to_lab
+from diffwright.world.lettering.draw import pictures
+from diffwright.world.lettering.faces import Face
+from diffwright.world.lettering.families import ONE_CASE
+from diffwright.world.lettering.framing import apply
+from diffwright.world.lettering.grounds import paint
+from diffwright.world.lettering.instructions import Ask
+from diffwright.world.lettering.scene import TextScene, draw_face, sample
+from diffwright.world.lettering.word import Word, corners_of
+from diffwright.world.lettering.words import LETTERS, random_word, words
+
+SIZE = (256, 256)
+PAD = 0.15  # of the ink's height, between the old word and its region
+LONGEST = 14  # of the length sweep
+STREAM = 5  # of the generators, so that no other draws meet these
+STATES = ("", "font", "color", "both")
+"""What instructions name, in turn; nothing means the style of the surroundings."""
+
+
+@dataclass(frozen=True)
+class Set:
+    """How a test set is drawn.
+
+    Args:
+        kind: Of the scenes, see ``world.lettering.scene.sample``.
+        states: What the instructions name, in turn.
+        faces: "train" or "test".
+        lengths: Fewest and most letters; None sweeps 1 to 14.
+        photos: Whether words stand on photographs.
+        several: Only scenes with several words.
+    """
+
+    kind: str = "word"
+    states: tuple[str, ...] = STATES
+    faces: str = "train"
+    lengths: tuple[int, int] | None = (2, 8)
+    photos: bool = False
+    several: bool = False
+
+
+SETS = {
+    "word": Set(),
+    "random": Set("random"),
+    "hard": Set("hard"),
+    "insert": Set("insert"),
+    "length": Set(lengths=None),
+    "unseen_font": Set(states=("",), faces="test"),
+    "photo": Set(photos=True),
+    "style": Set(states=("both",)),
+    "surround": Set(states=("",), several=True),
+}
+"""Test sets by name; words, looks and grounds are of the test split."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One thing to write.
+
+    Args:
+        name: Set and number.
+        source: The picture before, uint8 (H, W, 3); where something is inserted, without a word.
+        truth: The picture that is right.
+        clean: The picture without the word.
+        bare: The ground without any word.
+        corners: Of the region, (4, 2), clockwise from the word's top left.
+        region: The same as the tool understands it.
+        text: What to write.
+        ask: What the instruction says; its text is ``text``.
+        face: What ``truth`` is set in.
+        rgb: Its color.
+    """
+
+    name: str
+    source: np.ndarray
+    truth: np.ndarray
+    clean: np.ndarray
+    bare: np.ndarray
+    corners: np.ndarray
+    region: Region
+    text: str
+    ask: Ask
+    face: Face
+    rgb: RGB
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """What ``SceneTextEditor.write`` is told beside picture, region and text."""
+        return {
+            "font": self.ask.font, "color": self.ask.color, "bold": self.ask.bold, "italic": self.ask.italic
+        }  # fmt: skip
+
+
+def cases(name: str, count: int, photos: Path | None = None) -> list[Case]:
+    """Draw a test set.
+
+    Args:
+        name: A key of ``SETS``.
+        count: Cases; the first are the same whatever the count.
+        photos: Folder of photographs, for the set that stands on them.
+
+    Raises:
+        ConfigError: There is no such set.
+        InputError: The set needs photographs.
+    """
+    one_of("set", name, SETS)
+    if SETS[name].photos and photos is None:
+        raise InputError(f"the set {name!r} stands on photographs; give a folder of them")
+    return list(_first(name, count, photos))
+
+
+@lru_cache(maxsize=32)
+def _first(name: str, count: int, photos: Path | None) -> tuple[Case, ...]:
+    found = []
+    for case in _endless(name, photos):
+        found.append(case)
+        if len(found) == count:
+            break
+    return tuple(found)
+
+
+def _endless(name: str, photos: Path | None) -> Iterator[Case]:
+    """Yield the cases of a set; scenes whose region leaves the picture are passed over."""
+    plan, number = SETS[name], 0
+    for seed in splits.SEEDS["test"]:
+        rng = np.random.Generator(np.random.PCG64([seed, list(SETS).index(name), STREAM]))
+        lengths = plan.lengths or (number % LONGEST + 1,) * 2
+        scene = sample(
+            seed, "test", kind=plan.kind, photos=photos if plan.photos else None, size=SIZE, lengths=lengths,
+            faces=plan.faces,
+        )  # fmt: skip
+        if plan.several and len(scene.words) < 2:
+            continue
+        state = plan.states[number % len(plan.states)]
+        case = _case(rng, scene, f"{name} {number}", state)
+        if case is not None:
+            number += 1
+            yield case
+
+
+def _case(rng: np.random.Generator, scene: TextScene, name: str, state: str) -> Case | None:
+    old = scene.words[scene.target]
+    wide, tall = old.extent
+    wide, tall = wide + 2 * PAD * tall, tall * (1 + 2 * PAD)
+    new, ask = _styled(rng, scene, replace(old, text=_other(rng, old, scene.kind)), state)
+    new = replace(new, room=(wide - 0.06 * tall, 0.92 * tall))
+    x, y = old.place
+    box = corners_of((x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2))
+    corners = apply(np.array(scene.view).reshape(3, 3), box) - 0.5
+    try:
+        region = choose(corners, scene.size)
+    except InputError:
+        return None
+    before, truth, clean = pictures(scene, [old, new, None])
+    bare = pictures(replace(scene, words=(old,), target=0), [None])[0]
+    source = clean if scene.kind == "insert" else before
+    return Case(name, source, truth, clean, bare, corners, region, new.text, ask, new.face, new.rgb)
+
+
+def _other(rng: np.random.Generator, old: Word, kind: str) -> str:
+    """Draw another word of the same length and case."""
+    length = len(old.text)
+    if kind == "random":
+        text = random_word(rng, length)
+    else:
+        known = words("test", (length, length)) if length > 1 else tuple(LETTERS)
+        text = known[int(rng.integers(len(known)))]
+        text = text.upper() if old.text.isupper() else text.capitalize() if old.text[:1].isupper() else text
+    if old.face.family in ONE_CASE:
+        text = text.upper()
+    return text if text != old.text else _other(rng, old, kind)
+
+
+def _styled(rng: np.random.Generator, scene: TextScene, word: Word, state: str) -> tuple[Word, Ask]:
+    """Give the word the font and the color that the instruction names, other than those around it."""
+    font = color = None
+    if state in ("font", "both"):
+        face = draw_face(rng, "train")
+        text = word.text.upper() if face.family in ONE_CASE else word.text
+        word, font = replace(word, face=face, text=text), face.family
+    if state in ("color", "both"):
+        color = basic_color(rng, scene, word.rgb)
+        word = replace(word, rgb=NAMED[color], color=color, second=None, blend="alpha", opacity=1.0)
+    named = font is not None
+    bold, italic = named and word.face.bold, named and word.face.italic
+    return word, Ask(word.text, font, color, bold, italic)
+
+
+def basic_color(rng: np.random.Generator, scene: TextScene, other_than: RGB) -> str:
+    """Draw one of the eleven basic colors that is legible on the ground and not the one around."""
+    seen = looks.ground_colors(paint(scene.ground, scene.size))
+    far = [name for name in BASIC if np.linalg.norm(to_lab(NAMED[name]) - to_lab(other_than)) > 25]
+    legible = [name for name in far if looks.stands_out(to_lab(NAMED[name]), seen)] or far
+    return legible[int(rng.integers(len(legible)))]
