@@ -3,8 +3,6 @@ from pathlib import Path
 import pytest
 
 from diffwright.bench.claims import (
-    GOALS,
-    PAPERS,
     benchmarks_page,
     claims_page,
     load,
@@ -12,6 +10,7 @@ from diffwright.bench.claims import (
     write_pages,
 )
 from diffwright.bench.harness import BENCHES, Figure, write_json
+from diffwright.bench.papers import GOALS, PAPERS
 from diffwright.core.errors import InputError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -101,7 +100,9 @@ def test_the_recorded_command_is_shown_where_there_is_one():
 
 def test_parts_of_a_bench_are_records_of_their_own(tmp_path):
     folder = tmp_path / "bench"
-    write_json(folder / "concepts.speed.json", {"edit_ms_clip_l": Figure(20.0, "ms", "lower")}, {"date": "May"})
+    write_json(
+        folder / "concepts.speed.json", {"edit_ms_clip_l": Figure(20.0, "ms", "lower")}, {"date": "May"}
+    )
     write_json(folder / "concepts.quality.json", {"efficacy": Figure(0.9, "", "higher")}, {"date": "June"})
     write_pages(tmp_path)
     page = (tmp_path / "benchmarks.md").read_text()
