@@ -57,7 +57,8 @@ def paste(case: Case) -> np.ndarray:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     room = np.array([len(columns), len(rows)]) * PASTE_FILL
     layer = layer_of(case.face, case.text, PASTE_EM, 0.0, 0.0, None)
-    ink = layer.ink.crop(tuple(round(value) for value in layer.ink_box))
+    x0, y0, x1, y1 = (round(value) for value in layer.ink_box)
+    ink = layer.ink.crop((x0, y0, x1, y1))
     scale = min(room / ink.size)
     size = tuple(max(1, round(side * scale)) for side in ink.size)
     shape = Image.new("L", (strip.shape[1], strip.shape[0]))

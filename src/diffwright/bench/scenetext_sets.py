@@ -140,7 +140,7 @@ def _endless(name: str, photos: Path | None) -> Iterator[Case]:
     plan, number = SETS[name], 0
     for seed in splits.SEEDS["test"]:
         rng = np.random.Generator(np.random.PCG64([seed, list(SETS).index(name), STREAM]))
-        lengths = plan.lengths or (number % LONGEST + 1,) * 2
+        lengths = plan.lengths or (number % LONGEST + 1, number % LONGEST + 1)
         scene = sample(
             seed, "test", kind=plan.kind, photos=photos if plan.photos else None, size=SIZE, lengths=lengths,
             faces=plan.faces,
