@@ -36,12 +36,13 @@ def test_a_killed_ray_worker_is_replaced_and_only_its_row_done_again(tmp_path, s
         below = psutil.Process(driver.pid).children(recursive=True)
         victim = marks(out, "0*")[0][1]
         next(process for process in below if process.pid == victim).kill()
+        wait_until(lambda: len(marks(out, "load")) == 3)
         (tmp_path / "marks" / GO).touch()
         said, problems = driver.communicate(timeout=300)
     assert driver.returncode == 0, problems
     assert said == "24 0 0\n"
     check_whole(out, 24, kills=1)
-    assert len(marks(out, "load")) == 3, "two workers and the successor of the killed one"
+    assert len(marks(out, "load")) == 3, "each worker loads once: two, and the successor of the killed one"
     assert not psutil.wait_procs(below, timeout=30)[1], "Ray ends with the batch"
 
 
