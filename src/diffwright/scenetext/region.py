@@ -330,10 +330,10 @@ def _warped(plane: np.ndarray, matrix: np.ndarray, size: Size) -> Image.Image:
 
 
 def _changed(strip: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """How surely a strip shows something else than before, 0 to 1, and a pixel around that; float32 (32, 128)."""
+    """How surely a strip shows something else than before, 0 to 1, and two pixels around that; float32 (32, 128)."""
     levels = np.abs(strip.astype(np.int16) - known).max(axis=2)
     share = ((levels - SAME) / (OTHER - SAME)).clip(0, 1)
-    grown = Image.fromarray((share * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(3))
+    grown = Image.fromarray((share * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(5))
     return np.asarray(grown.filter(ImageFilter.BoxBlur(1)), np.float32) / 255
 
 
