@@ -58,7 +58,7 @@ class Bench(OutputFlags):
         one_of("bench", self.name, harness.BENCHES)
         surroundings = {**harness.environment(), "command": command_line()}
         with shown() as progress:
-            figures = harness.run(self.name, self.quick, progress, self.parts, **self._data())
+            figures = harness.run(self.name, self.quick, progress, parts=self.parts, **self._data())
         to_stdout = str(self.json) == "-"
         screen = Console(stderr=to_stdout)
         screen.print(harness.table(figures, f"{self.name}{' (quick)' if self.quick else ''}"))
