@@ -104,10 +104,11 @@ def _win(mine: Rows, theirs: Rows) -> Figure:
 
 
 def presets(bench: Bench) -> dict[str, Figure]:
-    """All presets on the same moves, resizings and removals, against scissors and paste and each other."""
+    """All presets on the same cases, against scissors and paste and each other."""
     count = bench.plan.others
     rows = {
-        name: bench.joined(name, KEY, count) for name in ("paste", "balanced", "fast", "reference", "dragon")
+        name: bench.joined(name, bench.plan.compared, count)
+        for name in ("paste", "balanced", "fast", "reference", "dragon")
     }
     figures = {}
     for name in ("balanced", "fast", "reference"):

@@ -44,6 +44,7 @@ class Plan:
         spread: removals of which several seeds are compared.
         seeds: how many.
         rounds: repetitions of timed calls.
+        compared: tasks on which the other presets are compared.
         switches: names out of ``ABLATIONS``; None tries all.
     """
 
@@ -55,10 +56,11 @@ class Plan:
     spread: int = 8
     seeds: int = 8
     rounds: int = 5
+    compared: tuple[str, ...] = KEY
     switches: tuple[str, ...] | None = None
 
 
-QUICK = Plan(1, 1, 1, 1, 1, 1, 3, 1, ("reference_without_bank", "balanced_without_energies"))
+QUICK = Plan(1, 1, 1, 1, 1, 1, 3, 1, ("move",), ("reference_without_bank", "balanced_without_energies"))
 
 
 def _without(name: str, **changes: object) -> Preset:
@@ -111,7 +113,9 @@ def work(plan: Plan, part: str, image_prompt: bool) -> Work:
             "latent_drag": (("drag",), plan.test),
         }
     if part == "presets":
-        return dict.fromkeys(("paste", "balanced", "fast", "reference", "dragon"), (KEY, plan.others))
+        return dict.fromkeys(
+            ("paste", "balanced", "fast", "reference", "dragon"), (plan.compared, plan.others)
+        )
     if part == "ablation":
         names = (*("reference", "balanced"), *switches(plan, image_prompt))
         return dict.fromkeys(names, (SOME, plan.ablation))
@@ -186,7 +190,7 @@ def _others(plan: Plan, part: str, ms: Mapping[str, float]) -> float:
         return 2 * plan.spread * plan.seeds * once / 6e4
     if part == "cost":
         every = {name: _ms(evaluations(preset), ms) for name, preset in PRESETS.items()}
-        return (2 * (plan.rounds + 1) * every["fast"] + 3 * sum(every.values())) / 6e4
+        return (2 * (plan.rounds + 1) * every["fast"] + 1.5 * sum(every.values())) / 6e4
     return 0.0
 
 

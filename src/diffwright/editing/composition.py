@@ -16,7 +16,7 @@ from diffwright.editing.operations import Placement
 
 REACH_CELLS = 1.5  # latents around an edit that its zone includes
 FEATHER_CELLS = 1.0
-EDGE_CELLS = 1.0  # around an object its outline shows in what the autoencoder lost
+EDGE_CELLS = 1.5  # around an object its outline shows in what the autoencoder lost
 
 
 def zone_of(placements: Sequence[Placement], frame: Frame) -> np.ndarray:

@@ -15,6 +15,8 @@ from diffwright.editing.energies import WEIGHTS, Region
 from diffwright.editing.frame import Frame
 from diffwright.editing.operations import Placement
 
+SEEN = 2  # cells around each that its code tells of
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -26,13 +28,14 @@ class Plan:
         edited: M, latents where the edit energy acts; elsewhere the content energy does.
         loose: latents where noise may be added.
         free: the same with a margin; where the rest is held, only these change.
+        near: held latents whose codes an edit beside them changes, because the autoencoder sees some cells around.
         vacated: latents that an object or its shadow left and none took.
         carried: latents that what was moved, resized or pasted covers, or touches where nothing was left.
         kept: latents whose self-attention states of the picture may be shown.
         moves: for each operation the latents that take content, and its places in the guide.
 
     Shapes (h, w = latents, g, k = tap grid):
-        share: bool (g, k); edited, loose, free, vacated, carried, kept: bool (h, w)
+        share: bool (g, k); edited, loose, free, near, vacated, carried, kept: bool (h, w)
     """
 
     regions: tuple[Region, ...]
@@ -40,6 +43,7 @@ class Plan:
     edited: Tensor
     loose: Tensor
     free: Tensor
+    near: Tensor
     vacated: Tensor
     carried: Tensor
     kept: Tensor
@@ -47,7 +51,7 @@ class Plan:
 
     def to(self, device: torch.device) -> Plan:
         """The same on another device."""
-        masks = ("share", "edited", "loose", "free", "vacated", "carried", "kept")
+        masks = ("share", "edited", "loose", "free", "near", "vacated", "carried", "kept")
         return replace(
             self,
             regions=tuple(_region_to(r, device) for r in self.regions),
@@ -87,8 +91,13 @@ def plan(placements: Sequence[Placement], frame: Frame, guides: Sequence[Frame],
             kept &= ~frame.covered(target, latent)
         moves.append(_move(p, frame, theirs))
     vacated &= ~edited
-    free = F.max_pool2d(loose[None].float(), 2 * margin + 1, 1, margin)[0] > 0
-    return Plan(tuple(regions), ~touched, edited, loose, free, vacated, carried, kept, tuple(moves))
+    free = _widened(loose, margin)
+    near = _widened(free, SEEN) & ~free
+    return Plan(tuple(regions), ~touched, edited, loose, free, near, vacated, carried, kept, tuple(moves))
+
+
+def _widened(mask: Tensor, cells: int) -> Tensor:
+    return F.max_pool2d(mask[None].float(), 2 * cells + 1, 1, cells)[0] > 0
 
 
 def _region(p: Placement, frame: Frame, theirs: Frame, guide: int) -> Region:

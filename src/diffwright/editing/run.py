@@ -88,7 +88,7 @@ def sample(job: Job, generator: torch.Generator, on_step: OnStep = lambda *_: _[
                 if p.hold:
                     new = torch.where(plan.free, new, job.picture.trajectory.at(i + 1))
                 if p.carry:
-                    new = torch.where(plan.carried, start(i + 1), new)
+                    new = torch.where(plan.carried | plan.near, start(i + 1), new)
                 if turn < step.passes - 1:
                     z = schedule.carried(new, job.denoiser(new, i + 1), i + 1, i)
         z = on_step(number, schedule.timesteps[i], new)
