@@ -78,7 +78,7 @@ def surround_figures(bench: Bench) -> dict[str, Figure]:
     of = bench.cases("surround")
     seen = [write(bench.editor, case, image=case.clean).first for case in of]
     blind = [write(bench.editor, case, image=case.bare).first for case in of]
-    wanted = [basic_name(lab(np.array(case.rgb, np.uint8))) for case in of]
+    wanted = [basic_name(ink_of(case.truth, case.region).lab) for case in of]
     agree, control = (
         [
             basic_name(ink_of(picture, case.region).lab) == name
@@ -87,7 +87,9 @@ def surround_figures(bench: Bench) -> dict[str, Figure]:
         for pictures in (seen, blind)
     )
     return {
-        "surround_color_agreement": share(agree, "basic color of the words around; the old word erased"),
+        "surround_color_agreement": share(
+            agree, "basic color as measured on the right picture; the old word erased"
+        ),
         "surround_color_agreement_control": share(control, "all words erased"),
     }
 

@@ -12,6 +12,7 @@ from diffwright.metrics.colors import lab
 
 ROUNDS = 12
 RIM = 2  # pixels inside the region's edge where ground prevails
+PUREST = 0.75  # quantile of coverage from which ink tells its color: thin strokes are mixed with the ground
 LEAST = 8  # pixels that a region must have
 SHEARS = np.arange(-30, 31)
 """Angles that are tried, degrees; positive leans to the right."""
@@ -24,7 +25,7 @@ class Ink:
 
     Attributes:
         mask: Where, bool (H, W).
-        lab: Their color in CIE L*a*b*, the median of the purer half.
+        lab: Their color in CIE L*a*b*, the median of the purest quarter.
         coverage: How much of each pixel is ink, 0 to 1, (H, W).
     """
 
@@ -71,7 +72,7 @@ def find_ink(image: np.ndarray, region: np.ndarray) -> Ink:
     share = ((colors - centers[1 - ink]) @ axis / max(float(axis @ axis), 1e-9)).clip(0, 1) * region
     if not mask.any():
         return Ink(mask, centers[ink], share)
-    pure = colors[mask][share[mask] >= np.median(share[mask])]
+    pure = colors[mask][share[mask] >= np.quantile(share[mask], PUREST)]
     return Ink(mask, np.median(pure, axis=0), share)
 
 
