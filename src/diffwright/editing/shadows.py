@@ -44,7 +44,7 @@ def with_shadow(p: Placement, picture: np.ndarray) -> Placement:
     if p.task != "remove":
         points = p.inverse(grid(*left.shape))
         at = np.floor(points + 0.5).astype(int)
-        inside = ((at >= 0) & (at < [left.shape[1], left.shape[0]])).all(-1)
+        inside = np.all((at >= 0) & (at < [left.shape[1], left.shape[0]]), axis=-1)
         at = np.where(inside[..., None], at, 0)
         arrives = np.where(inside, left[at[..., 1], at[..., 0]], 1.0)
     return replace(p, shade_left=left, shade_arrives=arrives.astype(np.float32))
@@ -120,5 +120,5 @@ def _smooth(colors: np.ndarray, keep: np.ndarray) -> np.ndarray:
         np.concatenate([colors * keep[..., None], keep[..., None]], axis=-1), ((1, 1), (1, 1), (0, 0))
     )
     height, width = keep.shape
-    total = sum(padded[y : y + height, x : x + width] for y in range(3) for x in range(3))
+    total = np.sum([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
     return total[..., :3] / np.maximum(total[..., 3:], 1e-6)
