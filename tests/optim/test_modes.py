@@ -277,7 +277,7 @@ def test_fused_shares_one_element_range_between_threads():
         ({"fused": True, "differentiable": True}, RuntimeError, "does not support `differentiable`"),
         ({"fused": True, "friction": half}, RuntimeError, "does not support a friction function"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)).partition(" at 0x")[0],
 )
 def test_wrong_options_are_refused_for_the_optimizer_and_for_a_group(options, error, text):
     with pytest.raises(error, match=text):
