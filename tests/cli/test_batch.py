@@ -58,7 +58,7 @@ def test_prompts_are_traced_and_a_bad_one_is_an_error_row(model, table, tmp_path
     assert run("trace", table(*lines), *flags, "--seed", 3) == 0
     found = results(out)
     assert {name: traced["seeds"] for name, traced in found.items()} == {"mug": [5], "cat": [3]}
-    assert found["mug"]["command"].startswith("diffwright ")
+    assert found["mug"]["command"].startswith("diffwright")
     assert (out / "results" / "mug" / "trace.json").is_file()
     said = json.loads(record.read_text())
     assert [said[name] for name in ("rows", "done", "errors", "earlier")] == [4, 2, 2, 0]

@@ -31,7 +31,7 @@ def test_a_bench_prints_its_table_and_writes_its_json(measured, tmp_path, capsys
     written = json.loads((tmp_path / "b.json").read_text())
     assert written["figures"]["edit_ms"]["value"] == 12.5
     assert written["environment"]["cores"]
-    assert written["environment"]["command"].startswith("diffwright ")
+    assert written["environment"]["command"].startswith("diffwright")
     assert "edit_ms" in capsys.readouterr().out
 
 

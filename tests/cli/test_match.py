@@ -43,7 +43,7 @@ def test_two_pictures_give_the_promised_files(model, pictures, tmp_path, capsys)
         assert npz["samples"].shape == (2, 48, 64, 2)
     written = json.loads(record.read_text())
     assert written["a"].endswith("a.png")
-    assert written["command"].startswith("diffwright ")
+    assert written["command"].startswith("diffwright")
     assert json.loads((tmp_path / "m" / "result.json").read_text())["command"] == written["command"]
     said = capsys.readouterr().out
     assert "mean confidence" in said

@@ -50,7 +50,7 @@ def test_a_word_is_written_beside_its_record(place, capsys):
     record = json.loads((place / "r.json").read_text())
     assert record["instruction"] == 'Write "OPEN" in font: Bold and color: teal'
     assert sorted(record["seeds"]) == [3, 4, 5, 6]
-    assert record["command"].startswith("diffwright ")
+    assert record["command"].startswith("diffwright")
     shown = capsys.readouterr()
     assert re.search(r"sure of the best of 4; \d", shown.out)
     assert "new.png" in shown.out

@@ -104,7 +104,7 @@ def test_a_result_writes_edit_strip_report_and_record(tmp_path, edit, pipe):
     folder = result.save(tmp_path / "out")
     record = json.loads((folder / "result.json").read_text())
     assert record["pairs"] == [["mug", "duck"]]
-    assert record["fits"][0]["site"] == "te.0.attn.out"
+    assert record["fits"][0]["site"] == "te.0.mlp.out"
     assert (folder / "before-and-after.png").is_file()
     assert (folder / "report.txt").read_text() == "fine\n"
     assert ConceptEdit.load(folder).pairs == (("mug", "duck"),)

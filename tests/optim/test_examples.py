@@ -4,7 +4,9 @@ import doctest
 import importlib.util
 from pathlib import Path
 
+import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from diffwright.optim import diffgrad
 
@@ -18,6 +20,15 @@ def example(name):
     return module
 
 
+@pytest.fixture
+def fresh_accelerate():
+    """Accelerate keeps one state a process, whatever tests ran before."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("fresh_accelerate")
 def test_accelerate_with_scheduler_and_mixed_precision_learns():
     losses = example("optim_accelerate").main()
     assert losses[-1] < 0.6 * losses[0]
