@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffwright.core.checks import one_of
-from diffwright.core.errors import ConfigError, InputError
+from diffwright.core.errors import InputError
 from diffwright.core.images import load_image, to_tensor
 from diffwright.core.results import Stopwatch
 from diffwright.core.seeding import generator
@@ -30,6 +30,7 @@ from diffwright.matching.output import MatchOutput
 from diffwright.matching.stages import MatchOptions
 from diffwright.weights.fingerprint import fingerprint
 from diffwright.weights.load import DTYPES
+from diffwright.weights.module import move_to
 
 OnStepEnd = Callable[["Matcher", int, float, dict[str, Any]], Any]
 """``callback(matcher, step, time, {"stage": 1, "field": ...})``; what it returns is ignored."""
@@ -101,11 +102,7 @@ class Matcher:
         Raises:
             ConfigError: the device cannot be used here.
         """
-        try:
-            self.model.to(device)
-        except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0][:120]
-            raise ConfigError(f"device {str(device)!r} cannot be used here ({reason}); use cpu") from error
+        move_to(device, self.model)
         return self
 
     @property

@@ -28,6 +28,7 @@ from diffwright.scenetext.sd import SdSceneText
 from diffwright.weights.components import load_network
 from diffwright.weights.fingerprint import fingerprint
 from diffwright.weights.folder import Folder
+from diffwright.weights.module import move_to
 from diffwright.weights.names import resolve
 
 MOST_CANDIDATES = 64
@@ -103,13 +104,7 @@ class SceneTextEditor:
         Raises:
             ConfigError: the device cannot be used here.
         """
-        try:
-            self.model.to(device)
-            self.vae.to(device)
-            self.reader.to(device)
-        except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0][:120]
-            raise ConfigError(f"device {str(device)!r} cannot be used here ({reason}); use cpu") from error
+        move_to(device, self.model, self.vae, self.reader)
         return self
 
     @property

@@ -60,8 +60,10 @@ def load(
         UnsupportedBackbone: the model is of another kind; the message names what was found.
         ConfigError: dtype, variant or device is unknown.
     """
+    from diffwright.weights.module import move_to
+
     kind = _dtype(dtype)
-    target = _device(device)
+    target = move_to(device or "cpu")
     if variant is not None and not re.fullmatch(r"\w{1,32}", variant, re.ASCII):
         raise ConfigError(f"variant is {variant!r}, expected a short word such as fp16")
     if is_hub_id(source) and not is_pocket(source):
@@ -138,15 +140,3 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
     if name not in DTYPES:
         raise ConfigError(f"dtype is {name!r}, expected float32, float16 or bfloat16")
     return getattr(torch, DTYPES[name])
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    import torch
-
-    try:
-        target = torch.device(device or "cpu")
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise ConfigError(f"device {str(device)!r} cannot be used here ({reason}); use cpu") from error
-    return target

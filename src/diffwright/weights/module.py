@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from diffwright.core.atomic import directory, write_bytes, write_json, write_text
-from diffwright.core.errors import UnsupportedBackbone, WeightsCorrupt
+from diffwright.core.errors import ConfigError, UnsupportedBackbone, WeightsCorrupt
 from diffwright.weights.components import check_sizes, fill
 from diffwright.weights.folder import Folder
 from diffwright.weights.verify import read_tensors
@@ -19,6 +19,30 @@ CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 CLASS = "_class"
 
 Net = TypeVar("Net", bound=torch.nn.Module)
+
+
+def move_to(device: str | torch.device, *modules: torch.nn.Module) -> torch.device:
+    """Move networks to a device, or say why it cannot be used.
+
+    Args:
+        device: such as ``cpu``, ``cuda:1`` or ``mps``.
+        modules: what is moved; without any, the device is only tried.
+
+    Returns:
+        The device.
+
+    Raises:
+        ConfigError: the device cannot be used here.
+    """
+    try:
+        target = torch.device(device)
+        torch.empty(0, device=target)
+        for module in modules:
+            module.to(target)
+    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise ConfigError(f"device {str(device)!r} cannot be used here ({reason}); use cpu") from error
+    return target
 
 
 def save_module(
