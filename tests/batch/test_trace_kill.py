@@ -12,7 +12,7 @@ from tests.batch.fake import table
 from tests.batch.test_kill import wait_until
 from tests.support import tiny
 
-ROWS = 4
+ROWS = 40  # enough that a fast machine is killed before the last
 
 
 @pytest.mark.slow
