@@ -23,11 +23,15 @@ FONTS := adf-accanthis adf-baskervald adf-berenis adf-gillius adf-ikarius adf-ir
 # Without this, two processes that compute on the same cores slow each other down a hundredfold.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: help demo test install check fonts clean
+# Debian's packages of wallpapers that matching trains on, as in training/pairs/wallpapers.py; all are free.
+WALLPAPERS := gnome-backgrounds mate-backgrounds plasma-workspace-wallpapers ukui-wallpapers \
+    lomiri-wallpapers-16.04 lomiri-wallpapers-20.04
+
+.PHONY: help demo test install check fonts wallpapers clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Write demo/index.html with the shipped models (about three minutes on two cores)
 	$(VENV)/bin/diffwright demo --out demo $(DEMO_FLAGS)
@@ -47,6 +51,11 @@ check: $(STAMP) ## Lint, format, types, direction of imports, size of the tracke
 fonts: ## Install the fonts that scene text trains on (Debian, as root; about 90 MB)
 	apt-get update
 	apt-get install -y --no-install-recommends $(addprefix fonts-,$(FONTS))
+
+wallpapers: $(STAMP) ## Install and gather the photographs that matching trains on (Debian, as root; about 190 MB)
+	apt-get update
+	apt-get install -y --no-install-recommends $(WALLPAPERS)
+	$(VENV)/bin/python -m diffwright.training.pairs.wallpapers .cache/photos
 
 clean: ## Remove .venv and what the tools left behind
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -5,8 +5,8 @@ import torch
 from diffwright.bench import (
     matching,
     matching_ablation,
-    matching_accuracy,
     matching_methods,
+    matching_run,
     matching_trust,
     matching_world,
 )
@@ -47,7 +47,7 @@ def quick(monkeypatch):
         return [Pair(f"{subset} 1", subset, "world", "", image, moved(image, SHIFT), flow, valid)] * count
 
     monkeypatch.setattr(matching, "QUICK", SMALL)
-    monkeypatch.setattr(matching_accuracy, "world_pairs", pairs)
+    monkeypatch.setattr(matching_run, "world_pairs", pairs)
     found = {"joint": 3.0, "features": 1.0, "stage1": 2.0}
     monkeypatch.setattr(matching_trust.memory, "peaks", lambda *_: found)
 
@@ -82,6 +82,15 @@ def test_without_pairs_rendered_views_take_their_place(model, quick):
     }
     assert NAMED - set(figures) == missing | {"regression_ratio", "no_cost_injection_ratio"}
     assert "world_general" in figures["diffusion_reduction"].note
+
+
+@pytest.mark.parametrize("part", matching.PARTS)
+def test_a_part_is_measured_alone(model, quick, part):
+    pytest.importorskip("cv2")
+    found = matching.run(True, model=model / "ours", arms=model / "arms", parts=(part,))
+    assert found
+    assert ("seconds_per_pair" in found) == (part == "cost")
+    assert ("regression_ratio_world" in found) == (part == "ablation")
 
 
 def test_without_weights_one_sentence_names_the_recipes(tmp_path, monkeypatch):

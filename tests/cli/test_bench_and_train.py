@@ -73,6 +73,32 @@ def test_flags_of_train_reach_the_recipe(monkeypatch, tmp_path, capsys):
     assert json.loads((tmp_path / "r.json").read_text())["samples"] == 64
 
 
+def test_other_options_of_a_recipe_are_read_as_yaml(monkeypatch, tmp_path):
+    seen = {}
+    monkeypatch.setattr(catalog, "train", lambda *given: seen.update(given[2]) or {})
+    words = ("photos=some/dir", "widths=[16, 32]", "cost_injection=false")
+    assert run("train", "match-stage1", "--out", tmp_path, "--options", *words) == 0
+    assert seen == {
+        "cache": None,
+        "init": None,
+        "photos": "some/dir",
+        "widths": [16, 32],
+        "cost_injection": False,
+    }
+
+
+@pytest.mark.parametrize("words", [("photos",), ("=x",), ("photos=",), ("a=1", "a=2"), ("a=[1",)])
+def test_an_option_that_cannot_be_read_is_named(words, tmp_path, capsys):
+    assert run("train", "match-stage1", "--out", tmp_path, "--options", *words) == 2
+    assert "--options" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_named_before_anything_is_written(tmp_path, capsys):
+    assert run("train", "match-stage1", "--out", tmp_path / "run", "--options", "photo=x") == 2
+    assert "did you mean 'photos'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_seed_that_is_not_given_is_left_to_the_recipe(monkeypatch, tmp_path):
     seen = {}
     monkeypatch.setattr(catalog, "train", lambda name, settings, *_: seen.update(settings) or {})

@@ -6,17 +6,20 @@ the full run costs is told in docs/matching.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffwright.bench.harness import Figure
 from diffwright.bench.matching_ablation import of_parts, of_samples
 from diffwright.bench.matching_accuracy import on_rendered_views, on_sequences
 from diffwright.bench.matching_methods import arms_of, matcher_of, methods_of
-from diffwright.bench.matching_pairs import Pair, check_pairs
+from diffwright.bench.matching_pairs import Pair, check_pairs, sequence_pairs
 from diffwright.bench.matching_run import QUICK, Bench, Plan
 from diffwright.bench.matching_tables import write_tables
 from diffwright.bench.matching_trust import of_confidence, of_cost, of_refinement, under_corruption
 from diffwright.core.progress import Progress
+
+PARTS = ("accuracy", "ablation", "path", "corruption", "trust", "cost")
 
 
 def run(
@@ -27,6 +30,7 @@ def run(
     arms: Path | None = None,
     views: Path | None = None,
     tables: Path | None = None,
+    parts: Sequence[str] = PARTS,
 ) -> dict[str, Figure]:
     """Measure the shipped matcher.
 
@@ -38,6 +42,7 @@ def run(
         arms: Folder of trained controls: ``regression``, ``no_cost``, ``control``.
         views: Folder that keeps the rendered views.
         tables: Folder for the scores of every pair, ``pairs.csv``, and their means, ``tables.md``.
+        parts: Which of ``PARTS`` to measure; ``cost`` wants a machine that does nothing else.
 
     Returns:
         Figures by the names that docs/matching.md explains.
@@ -50,17 +55,28 @@ def run(
     if pairs is not None:
         check_pairs(pairs)
     matcher = matcher_of(model)
-    bench = Bench(matcher, methods_of(matcher, arms_of(arms)), QUICK if quick else Plan(), progress)
+    bench = Bench(matcher, methods_of(matcher, arms_of(arms)), QUICK if quick else Plan(), progress, views)
+    name, base = _base(bench, pairs)
     found: dict[str, Figure] = {}
-    base: list[Pair] = []
-    if pairs is not None:
-        base, found = on_sequences(bench, pairs)
-    general, rendered = on_rendered_views(bench, views)
-    name = "view_240" if base else "world_general"
-    base = base or general
-    found |= of_parts(bench, name, base) | of_samples(bench, base) | rendered
-    found |= under_corruption(bench, name, base) | of_confidence(bench, base)
-    found |= of_refinement(bench, name, base) | of_cost(bench, base[0])
+    if "accuracy" in parts:
+        found |= on_sequences(bench, pairs) if pairs is not None else {}
+        found |= on_rendered_views(bench)
+    if "ablation" in parts:
+        found |= of_parts(bench, name, base)
+    if "path" in parts:
+        found |= of_samples(bench, base)
+    if "corruption" in parts:
+        found |= under_corruption(bench, name, base)
+    if "trust" in parts:
+        found |= of_confidence(bench, base) | of_refinement(bench, name, base)
+    if "cost" in parts:
+        found |= of_cost(bench, base[0])
     if tables is not None:
         write_tables(tables, bench.rows)
     return found
+
+
+def _base(bench: Bench, folder: Path | None) -> tuple[str, list[Pair]]:
+    """Pairs that ablations, corruptions and trust are measured on, and their protocol: real ones if there are any."""
+    views = bench.some(sequence_pairs(folder), "view") if folder is not None else []
+    return ("view_240", views) if views else ("world_general", bench.world("general"))

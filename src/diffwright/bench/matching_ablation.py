@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffwright.bench.harness import Figure, number
-from diffwright.bench.matching_methods import ABLATIONS, by_options, compare
+from diffwright.bench.matching_methods import ABLATIONS, ARMS, by_options, compare
 from diffwright.bench.matching_pairs import Pair
 from diffwright.bench.matching_run import Bench
 from diffwright.bench.matching_tables import FlowOf, mean
@@ -18,10 +18,11 @@ def of_parts(bench: Bench, name: str, pairs: Sequence[Pair]) -> dict[str, Figure
     """Take parts away, at evaluation.
 
     Args:
-        bench: The run; all methods are already scored on these pairs.
+        bench: The run.
         name: Protocol of the pairs.
         pairs: At least one.
     """
+    bench.measure(name, pairs, ("argmax", "cleaned", "stage1", "ours", *ARMS))
     wanted = ABLATIONS if bench.plan.ablations else {"argmax_start": ABLATIONS["argmax_start"]}
     for label, options in wanted.items():
         bench.score(name, label, pairs, by_options(bench.matcher, options))
@@ -54,6 +55,7 @@ def _trained(bench: Bench, name: str, errors: dict[str, float]) -> dict[str, Fig
     what = "the control at equal budget" if ours == "control" else "ours"
     found = {}
     if "regression" in errors:
+        bench.measure("world_general", bench.world("general"), (ours, "regression"))
         note = f"{what} over regression, stage 1"
         world = bench.aepe("world_general", ours) / bench.aepe("world_general", "regression")
         found["regression_ratio"] = Figure(

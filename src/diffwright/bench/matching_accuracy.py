@@ -6,24 +6,21 @@ from pathlib import Path
 
 from diffwright.bench.harness import Figure, number
 from diffwright.bench.matching_methods import CLASSICAL, DENSE
-from diffwright.bench.matching_pairs import LEVELS, Pair, flow_pairs, sequence_pairs
+from diffwright.bench.matching_pairs import LEVELS, flow_pairs, sequence_pairs
 from diffwright.bench.matching_run import Bench
 from diffwright.bench.matching_tables import figure, mean
-from diffwright.bench.matching_world import SUBSETS, world_pairs
+from diffwright.bench.matching_world import SUBSETS
 
 AT_FULL_SIZE = ("zero", *CLASSICAL, "sift_magsac", "cleaned", "ours")
 ONLY_GENERAL = ("no_cost", "control")
 
 
-def on_sequences(bench: Bench, folder: Path) -> tuple[list[Pair], dict[str, Figure]]:
+def on_sequences(bench: Bench, folder: Path) -> dict[str, Figure]:
     """Measure sequences at 240 pixels; on a full run at their own resolution too, and flow pairs.
 
     Args:
         bench: The run.
         folder: Holds sequences and flow pairs.
-
-    Returns:
-        The viewpoint pairs at 240 pixels that were measured, and the figures.
     """
     small = sequence_pairs(folder)
     views = bench.some(small, "view")
@@ -42,7 +39,7 @@ def on_sequences(bench: Bench, folder: Path) -> tuple[list[Pair], dict[str, Figu
         for method in bench.known(protocol):
             if method != "ours":
                 found[f"aepe_{protocol}_{method}"] = figure(bench.of(protocol, method))
-    return views, found
+    return found
 
 
 def _views(bench: Bench) -> dict[str, Figure]:
@@ -64,23 +61,13 @@ def _views(bench: Bench) -> dict[str, Figure]:
     return found
 
 
-def on_rendered_views(bench: Bench, folder: Path | None) -> tuple[list[Pair], dict[str, Figure]]:
-    """Measure the four subsets of rendered views.
-
-    Args:
-        bench: The run.
-        folder: Keeps the views; None renders them anew.
-
-    Returns:
-        The pairs of the general subset, and the figures.
-    """
-    general, found = [], {}
+def on_rendered_views(bench: Bench) -> dict[str, Figure]:
+    """Measure the four subsets of rendered views."""
+    found = {}
     for subset in SUBSETS:
         label, end = f"world_{subset}", "" if subset == "general" else f"_{subset}"
-        pairs = world_pairs(subset, bench.plan.world, bench.plan.size, folder, bench.progress)
-        general = general or pairs
         names = [name for name in bench.methods if not end or name not in ONLY_GENERAL]
-        bench.measure(label, pairs, names)
+        bench.measure(label, bench.world(subset), names)
         errors = bench.known(label)
         best = min(CLASSICAL, key=errors.__getitem__)
         note = f"{bench.plan.size} px; {best} {number(errors[best])} px"
@@ -89,4 +76,4 @@ def on_rendered_views(bench: Bench, folder: Path | None) -> tuple[list[Pair], di
         found[f"prior_ratio{end or '_general'}"] = Figure(
             errors["argmax"] / mean(ours), "x", "higher", "raw argmax of the features over ours"
         )
-    return general, found
+    return found

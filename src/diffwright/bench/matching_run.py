@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from diffwright.bench.matching_corruptions import CORRUPTIONS
 from diffwright.bench.matching_pairs import Pair
 from diffwright.bench.matching_tables import FlowOf, Row, chosen, mean, measure
+from diffwright.bench.matching_world import world_pairs
 from diffwright.core.progress import Progress
 from diffwright.matching.matcher import Matcher
 
@@ -68,6 +70,7 @@ class Bench:
         methods: Everything that is compared, by name.
         plan: How much.
         progress: Is told the pairs done; may cancel.
+        views: Folder that keeps the rendered views; None renders them anew.
         rows: Scores of all pairs.
     """
 
@@ -75,16 +78,25 @@ class Bench:
     methods: dict[str, FlowOf]
     plan: Plan
     progress: Progress | None = None
+    views: Path | None = None
     rows: list[Row] = field(default_factory=list)
+    rendered: dict[str, list[Pair]] = field(default_factory=dict)
+
+    def world(self, subset: str) -> list[Pair]:
+        """Give the rendered views of a subset, made once a run."""
+        if subset not in self.rendered:
+            plan = self.plan
+            self.rendered[subset] = world_pairs(subset, plan.world, plan.size, self.views, self.progress)
+        return self.rendered[subset]
 
     def some(self, pairs: Sequence[Pair], kind: str) -> list[Pair]:
         """Pick the pairs of a kind that the plan uses."""
         return [pair for pair in pairs if pair.kind == kind][self.plan.first :: self.plan.stride]
 
     def measure(self, protocol: str, pairs: Sequence[Pair], names: Iterable[str]) -> None:
-        """Score methods by name on pairs; unknown names, and no pairs, are left out."""
+        """Score methods by name on pairs; unknown names, no pairs, and what is scored already are left out."""
         for name in names:
-            if name in self.methods and pairs:
+            if name in self.methods and pairs and not self.of(protocol, name):
                 self.rows += measure(protocol, name, pairs, self.methods[name], self.progress)
 
     def score(self, protocol: str, method: str, pairs: Sequence[Pair], flow_of: FlowOf) -> float:

@@ -28,10 +28,11 @@ def under_corruption(bench: Bench, name: str, pairs: Sequence[Pair]) -> dict[str
     """Match corrupted pictures.
 
     Args:
-        bench: The run; the methods are already scored on the clean pairs.
+        bench: The run.
         name: Protocol of the clean pairs.
         pairs: At least one.
     """
+    bench.measure(name, pairs, COMPARED)
     errors: dict[str, dict[str, float]] = {method: {} for method in COMPARED}
     for kind in bench.plan.corruptions:
         bench.measure(f"corrupted_{kind}", [corrupted(pair, kind) for pair in pairs], COMPARED)
@@ -98,10 +99,11 @@ def of_refinement(bench: Bench, name: str, pairs: Sequence[Pair]) -> dict[str, F
     """Refine the flow of DIS.
 
     Args:
-        bench: The run; DIS is already scored on the pairs.
+        bench: The run.
         name: Protocol of the pairs.
         pairs: At least one.
     """
+    bench.measure(name, pairs, ("dis",))
 
     def refined(pair: Pair) -> torch.Tensor:
         given = bench.methods["dis"](pair)

@@ -1,9 +1,10 @@
 """``diffwright train``: a pocket model by its recipe."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -39,6 +40,8 @@ class Train(OutputFlags):
     """Model to start from."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of checkpoints, log and finished model; runs/RECIPE by default."""
+    options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
+    """Other options of the recipe, as in its YAML: photos=DIR, stage1=DIR, cost_injection=false ..."""
 
     def run(self) -> None:
         """Train, or resume."""
@@ -48,6 +51,7 @@ class Train(OutputFlags):
             )
         from diffwright.training.catalog import train
 
+        named = {"cache": self.cache, "init": self.init}
         out = self.out or Path("runs") / self.recipe
         settings = {
             "out": out,
@@ -59,7 +63,7 @@ class Train(OutputFlags):
             "seed": self.seed,
         }
         with shown() as progress:
-            result = train(self.recipe, settings, {"cache": self.cache, "init": self.init}, progress)
+            result = train(self.recipe, settings, named | options_of(self.options), progress)
         if os.environ.get("RANK", "0") != "0":
             return  # of several processes, the first one speaks
         lines = [
@@ -67,3 +71,33 @@ class Train(OutputFlags):
         ]
         record = {"command": command_line(), "out": str(out), **result}
         self.say(record, "\n".join([*lines, f"model in {out / 'model'}"]))
+
+
+def options_of(words: Sequence[str]) -> dict[str, Any]:
+    """Read options of a recipe, values as YAML writes them.
+
+    Args:
+        words: Each NAME=VALUE.
+
+    Returns:
+        Values by name.
+
+    Raises:
+        ConfigError: One has no name or no value, comes twice, or its value is not YAML.
+    """
+    import yaml
+
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value) or name in found:
+            raise ConfigError(
+                f"--options was given {word!r}; expected each as NAME=VALUE and once, such as photos=DIR"
+            )
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"the value of --options {word!r} cannot be read; write it as in YAML"
+            ) from error
+    return found
