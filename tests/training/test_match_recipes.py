@@ -81,6 +81,7 @@ def test_stage2_completes_the_model(folder, stage1, stage2):
     for name, tensor in before.state_dict().items():
         assert torch.equal(tensor, after.state_dict()[name]), name
     assert result(folder, "stage2")["aepe"] > 0
+    assert after.config.confidence != before.config.confidence
 
 
 def test_every_stage_trains_its_own_network_alone(folder, stage1):

@@ -1,7 +1,7 @@
 """Recipe ``match-stage2``: the diffusion that upsamples a coarse field to the fine grid.
 
 Features and stage 1 are frozen. Most batches start from what stage 1 gives, the others from a spoiled truth, so that a
-bad start does not lead astray. The model it writes is complete.
+bad start does not lead astray. The model it writes is complete, its confidence fitted on pairs that never trained.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from diffwright.matching.fields import field_of_flow, resize_field
 from diffwright.matching.model import MatchConfig, MatchModel
 from diffwright.matching.nets import Features
 from diffwright.matching.stages import MatchOptions, condition_stage2, run_stage1, run_stage2, volume
+from diffwright.training.pairs.calibration import calibrated
 from diffwright.training.pairs.denoising import denoising_loss
 from diffwright.training.pairs.figures import measured, residual_scale
 from diffwright.training.pairs.losses import perturbed
@@ -104,7 +105,8 @@ class MatchStage2Task:
         return with_reduction(measured(self.fixed, fields, device))
 
     def export(self, modules: dict[str, nn.Module], directory: Path) -> None:
-        """Write the complete matching model."""
+        """Fit the confidence on the pairs that measure, and write the complete matching model."""
+        self.model.config = replace(self.model.config, confidence=calibrated(self.model, self.fixed))
         self.model.save_pretrained(directory)
 
 
