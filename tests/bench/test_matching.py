@@ -137,7 +137,7 @@ def test_corrupted_pairs_keep_their_truth_and_have_noise_of_their_own():
 def test_the_full_plan_measures_everything():
     assert len(matching.Plan().corruptions) == 15
     assert set(matching_world.SUBSETS) == {"general", "textureless", "repetitive", "large"}
-    k, t = matching_ablation.PATH
+    k, t = matching_ablation.PATHS["path_gain"]
     for plan in (matching.Plan(), matching.QUICK):
         assert {k, 1} <= set(plan.samples)
         assert {t, k * t} <= set(plan.steps)

@@ -1,10 +1,18 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from diffwright.bench import matching_pairs as pairs
 from diffwright.core.errors import InputError
+from diffwright.core.geometry import warp
+from diffwright.core.images import to_tensor
+from diffwright.training.pairs.bank import LOOKS_ALIKE, known_prints, prints_of
 from tests.support.match_files import SHIFT, write_flow_pair, write_sequence
+
+REAL = os.environ.get("DIFFWRIGHT_PAIRS", "")
 
 
 def test_flow_of_a_sequence_leads_from_picture_k_to_picture_1(tmp_path):
@@ -34,6 +42,34 @@ def test_zero_flow_rows_are_mean_lengths_over_valid_pixels(tmp_path):
     write_sequence(tmp_path / "shift", (SHIFT, np.eye(3), SHIFT, SHIFT, SHIFT))
     rows = pairs.zero_flow_rows(pairs.sequence_pairs(tmp_path, None))
     assert rows["shift"] == pytest.approx([52**0.5, 0, 52**0.5, 52**0.5, 52**0.5], abs=1e-4)
+
+
+@pytest.mark.skipif(
+    not REAL, reason="set DIFFWRIGHT_PAIRS to a folder with the Oxford sequences boat and graf"
+)
+def test_the_protocol_is_the_published_one_on_real_sequences():
+    found = pairs.sequence_pairs(Path(REAL))
+    rows = pairs.zero_flow_rows(found)
+    assert rows["boat"] == pytest.approx([24.54, 59.21, 96.76, 53.47, 72.38], abs=0.01)
+    assert rows["graf"] == pytest.approx([32.76, 32.44, 50.00, 44.53, 55.37], abs=0.01)
+    pair = next(pair for pair in found if pair.name == "graf 1-3")
+    seen = warp(to_tensor(pair.image_b), pair.flow[None])[0][0].mean(0)[pair.valid]
+    gray = to_tensor(pair.image_a)[0].mean(0)[pair.valid]
+    assert float(torch.corrcoef(torch.stack([seen, gray]))[0, 1]) > 0.8, (
+        "flow leads from picture 3 to picture 1"
+    )
+
+
+@pytest.mark.skipif(
+    not REAL, reason="set DIFFWRIGHT_PAIRS to a folder with the sequences that the benches measure on"
+)
+def test_what_measures_is_known_to_the_training_that_must_refuse_it():
+    known = {print_ for _, print_ in known_prints()}
+    found = prints_of(Path(REAL))
+    assert found
+    assert {
+        name for name, print_ in found if min((print_ ^ other).bit_count() for other in known) > LOOKS_ALIKE
+    } == set()
 
 
 def test_points_behind_the_camera_are_not_valid():

@@ -68,7 +68,7 @@ def test_flags_of_train_reach_the_recipe(monkeypatch, tmp_path, capsys):
     assert run("train", "vae", *flags, "--json", tmp_path / "r.json") == 0
     given = {name: value for name, value in seen["settings"].items() if value is not None}
     assert given == {"out": out, "minutes": 3.0, "optimizer": "diffgrad", "seed": 7}
-    assert seen["options"] == {"cache": None, "init": tmp_path}
+    assert seen["options"] == {"cache": None, "photos": None, "init": tmp_path}
     assert "psnr_renders" in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["samples"] == 64
 
@@ -76,12 +76,13 @@ def test_flags_of_train_reach_the_recipe(monkeypatch, tmp_path, capsys):
 def test_other_options_of_a_recipe_are_read_as_yaml(monkeypatch, tmp_path):
     seen = {}
     monkeypatch.setattr(catalog, "train", lambda *given: seen.update(given[2]) or {})
-    words = ("photos=some/dir", "widths=[16, 32]", "cost_injection=false")
-    assert run("train", "match-stage1", "--out", tmp_path, "--options", *words) == 0
-    assert seen == {
-        "cache": None,
-        "init": None,
-        "photos": "some/dir",
+    words = ("stage1=some/dir", "widths=[16, 32]", "cost_injection=false")
+    flags = ("--out", tmp_path, "--photos", tmp_path, "--options", *words)
+    assert run("train", "match-stage1", *flags) == 0
+    given = {name: value for name, value in seen.items() if value is not None}
+    assert given == {
+        "photos": tmp_path,
+        "stage1": "some/dir",
         "widths": [16, 32],
         "cost_injection": False,
     }

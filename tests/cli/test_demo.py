@@ -6,10 +6,13 @@ import torch
 
 from diffwright.bench.editing_cases import cases
 from diffwright.cli import main as cli
-from diffwright.cli.demo_page import fix, move, paint, trace
+from diffwright.cli.demo_page import fix, match, move, paint, trace
+from diffwright.core.images import save_png
+from diffwright.matching.matcher import Matcher
 from diffwright.metrics.judge import Judge
 from diffwright.world.vocabulary import ATTRIBUTES
-from tests.support import tiny
+from tests.support import tiny, tiny_match
+from tests.support.match_files import texture
 
 
 @cache
@@ -55,6 +58,29 @@ def test_the_tour_writes_one_page_with_all_chapters(small, tmp_path, capsys):
     assert "Open " in capsys.readouterr().out
     after = small.text_encoder.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_with_a_matcher_the_tour_ends_with_the_users_two_pictures(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("diffwright.cli.demo._matcher", lambda: Matcher(tiny_match.model()))
+    monkeypatch.setattr(match, "VIEWS", 1)
+    monkeypatch.setattr(match, "SIZE", 32)
+    for name in ("a", "b"):
+        save_png(texture(48, 64), tmp_path / f"{name}.png")
+    record = tmp_path / "r.json"
+    assert (
+        run("--out", tmp_path / "d", "--pair", tmp_path / "a.png", tmp_path / "b.png", "--json", record) == 0
+    )
+    assert "match" in json.loads(record.read_text())["figures"]
+    html = (tmp_path / "d" / "index.html").read_text()
+    assert "Your two pictures" in html
+    assert html.count("<article") == 5
+
+
+def test_a_missing_picture_ends_the_tour_before_it_begins(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("diffwright.weights.load.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert run("--out", tmp_path / "d", "--pair", tmp_path / "nowhere.png", tmp_path / "b.png") == 3
+    assert "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
 
 
 def test_json_on_standard_output_is_nothing_but_json(small, tmp_path, capsys):

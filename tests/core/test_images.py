@@ -191,8 +191,8 @@ def test_array_and_pil_give_a_copy():
 @pytest.mark.parametrize(
     "source",
     [
-        np.zeros((24, 32), np.uint8),
-        np.zeros((24, 32, 4), np.uint8),
+        np.zeros((24, 32, 2), np.uint8),
+        np.zeros((24, 32, 5), np.uint8),
         np.zeros((24, 32, 3), np.float32),
         np.zeros((8, 8, 3), np.uint8),
         torch.zeros(2, 3, 24, 32),

@@ -17,6 +17,14 @@ from diffwright.matching.fields import landing, sample
 from tests.support.tiny_match import codes, smooth_codes
 
 
+def test_places_keep_their_precision_when_costs_are_halved():
+    cost = torch.rand(1, 80, 80, 2, 2).bfloat16()
+    cost[..., 1, 1] = 2
+    field = argmax_field(cost)
+    assert field.dtype == torch.float32
+    assert torch.equal(field[0, 0, 0], 1 - landing(torch.zeros(1, 2, 80, 80), (2, 2))[0, 0, 0])
+
+
 def shifted(b, dx, dy):
     """Features of an A whose cell i shows what B's cell i + (dx, dy) shows."""
     return b.roll((-dy, -dx), dims=(2, 3))

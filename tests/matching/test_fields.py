@@ -13,6 +13,7 @@ from diffwright.matching.fields import (
     resize_field,
     round_trip_error,
     sample,
+    spread_known,
 )
 from tests.support.tiny_match import affine_field
 
@@ -74,3 +75,15 @@ def test_grids_of_two_sizes_are_centered_on_one_another():
     assert inside(zero + 6, (12, 16)).float().mean() < 1
     assert bool(inside(zero, (8, 8)).all())
     assert not bool(inside(zero + 8, (8, 8)).any())
+
+
+def test_sparse_flow_reaches_every_cell_that_knows_a_pixel():
+    flow = torch.full((1, 2, 32, 32), float("nan"))
+    flow[:, :, 3::8, 5::8] = torch.tensor([4.0, -2.0])[:, None, None]
+    filled = spread_known(flow, (4, 4))
+    assert bool(filled.isfinite().all())
+    assert torch.equal(filled[0, :, 0, 0], torch.tensor([4.0, -2.0]))
+    flow[:, :, :8, :8] = float("nan")
+    filled = spread_known(flow, (4, 4))
+    assert bool(filled[..., :8, :8].isnan().all())
+    assert bool(filled[..., 8:, :].isfinite().all())

@@ -34,6 +34,17 @@ def centered(height, width):
     return pixel_grid(height, width) - middle
 
 
+@pytest.mark.parametrize("size", [(400, 1600), (1600, 400)])
+def test_b_is_averaged_along_its_longer_side_too(size):
+    """Noise of one pixel loses its contrast where many pixels fall on one of the canvas."""
+    noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    aspect = size[1] / size[0]
+    square = turn(noise, UPRIGHT, 256, aspect, aspect).image
+    nearly = turn(noise, UPRIGHT, 256, 1.02 * aspect, aspect)
+    shown = nearly.image[:, :, nearly.inside[0, 0]]
+    assert 0.5 * float(square.std()) < float(shown.std()) < 1.1 * float(square.std())
+
+
 class Patches:
     """Stands in for the feature net: colors of 3 x 3 cells of eight pixels, zero mean."""
 

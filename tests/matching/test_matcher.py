@@ -83,6 +83,25 @@ def test_all_kinds_of_pictures_are_read_alike(matcher, photo, tmp_path):
     same(found[0], expected, atol=5e-3)
 
 
+def test_gray_and_alpha_arrays_are_read_like_the_pictures_they_are(matcher, photo):
+    picture = Image.fromarray(photo())
+    for mode in ("L", "RGBA"):
+        shown = picture.convert(mode)
+        same(matcher.match(np.asarray(shown), picture, PLAIN), matcher.match(shown, picture, PLAIN))
+
+
+def test_the_fingerprint_names_the_features_that_are_compared(matcher, photo):
+    class Coder:
+        pipe = torch.nn.Linear(2, 2)
+
+        def __call__(self, image, inside):
+            return matcher.model.features(image, inside).coarse
+
+    other = Matcher(matcher.model, Coder())
+    assert other.fingerprint().startswith(matcher.fingerprint() + "+")
+    assert other.match(photo(), photo(seed=1), PLAIN).model == other.fingerprint()
+
+
 def test_gray_palette_and_alpha_are_handled(matcher, photo):
     picture = Image.fromarray(photo())
     for mode in ("L", "1", "P", "LA", "RGBA"):
@@ -238,8 +257,11 @@ def test_refine_starts_from_the_given_flow_where_features_support_it(photo):
     assert np.median(np.abs(kept.flow[middle] - right[middle])) < 0.3
     wrong = still.refine(right * 20, a, b, PLAIN).flow[middle]
     assert np.median(np.abs(wrong - right[middle])) < 8
-    unknown = still.refine(np.full((64, 64, 2), np.nan), a, b, PLAIN)
-    same(unknown, still.match(a, b, PLAIN), atol=1e-4)
+    sparse = np.full((64, 64, 2), np.nan, np.float32)
+    sparse[::2, ::2] = right[::2, ::2]
+    same(still.refine(sparse, a, b, PLAIN), kept, atol=1e-3)
+    with pytest.raises(InputError, match="unknown everywhere"):
+        still.refine(np.full((64, 64, 2), np.nan), a, b, PLAIN)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ class MatchJob(Job):
     """Match the pictures ``a`` and ``b`` of each row.
 
     Args:
-        features: Text-to-image model whose features are compared in place of the matcher's own.
         faithful: Start from the paper's options.
+        loading: How the matcher is loaded, as ``Matcher.from_pretrained`` takes it.
         options: Of ``matching.stages.MatchOptions``, on top of those.
         seed: Of rows without one of their own.
     """
@@ -26,8 +26,8 @@ class MatchJob(Job):
     columns: ClassVar[Columns] = Columns(("a", "b"), ("seed",))
 
     model: str = "pocket-match"
-    features: str | None = None
     faithful: bool = False
+    loading: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
@@ -35,13 +35,12 @@ class MatchJob(Job):
         """Load the matcher."""
         from diffwright.matching.matcher import Matcher
         from diffwright.matching.stages import MatchOptions
-        from diffwright.weights.fingerprint import fingerprint
 
         start = MatchOptions.faithful() if self.faithful else MatchOptions()
         options = replace(start, **self.options)
-        matcher = Matcher.from_pretrained(self.model, self.device, features=self.features)
+        matcher = Matcher.from_pretrained(self.model, **self.loading)
 
         def match(row: Row) -> Result:
             return matcher.match(row.path("a"), row.path("b"), options, seed=row.seed(self.seed))
 
-        return Prepared(match, fingerprint(matcher.model))
+        return Prepared(match, matcher.fingerprint())

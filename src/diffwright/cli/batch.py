@@ -111,7 +111,7 @@ class BatchMatch(MatchFlags, BatchFlags):
         self.finish(
             MatchJob(
                 model=_whole(self.model),
-                features=self.features and _whole(self.features),
+                loading={**self.loading(), "features": self.features and _whole(self.features)},
                 faithful=self.faithful,
                 options=self.options(),
                 seed=self.seed,

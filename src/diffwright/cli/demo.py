@@ -44,6 +44,11 @@ class Demo(SeedFlags):
         whole("seed", self.seed, 0, 10_000)
         if self.prompt is not None:
             text("prompt", self.prompt)
+        if self.pair is not None:
+            from diffwright.core.images import load_image
+
+            for picture in self.pair:
+                load_image(picture)
 
         from diffwright.cli.demo_page.fix import fix
         from diffwright.cli.demo_page.move import move

@@ -28,6 +28,14 @@ class MatchFlags(SeedFlags):
     """A pocket name, or a folder that a training wrote."""
     features: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """Compare by the decoder features of this text-to-image model: pocket, a diffusers folder, a hub id."""
+    revision: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Commit or tag of that hub id."""
+    variant: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Variant of its weight files, such as fp16."""
+    offline: bool = False
+    """Never use the network, even for a hub id."""
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    """Number format of the products, and of the weights of --features; float32 by default."""
     samples: int = 3
     """Fields drawn for each stage and averaged."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
@@ -40,6 +48,11 @@ class MatchFlags(SeedFlags):
     """Keep every sample in flow.npz."""
     device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """cpu, cuda, cuda:1 or mps; cpu by default."""
+
+    def loading(self) -> dict[str, Any]:
+        """Give how the matcher is loaded, as ``Matcher.from_pretrained`` takes it."""
+        hub = {"revision": self.revision, "variant": self.variant, "offline": self.offline}
+        return {"device": self.device, "dtype": self.dtype, "features": self.features, **hub}
 
     def options(self) -> dict[str, Any]:
         """Give what ``MatchOptions`` has of its own, on top of the improved or the faithful ones."""
@@ -80,7 +93,7 @@ class Match(MatchFlags):
         options = self._options()
         for _, _, folder in jobs:
             refuse_foreign(folder)
-        matcher = Matcher.from_pretrained(self.model, self.device, features=self.features)
+        matcher = Matcher.from_pretrained(self.model, **self.loading())
         records, lines = [], []
         for number, (a, b, folder) in enumerate(jobs, 1):
             if len(jobs) > 1:
@@ -148,7 +161,9 @@ def read_couples(file: Path) -> list[tuple[Path, Path]]:
         InputError: It is no such table, is empty, or names a file that is not there.
     """
     try:
-        rows = [row for row in csv.reader(file.read_text("utf-8").splitlines()) if any(map(str.strip, row))]
+        rows = [
+            row for row in csv.reader(file.read_text("utf-8-sig").splitlines()) if any(map(str.strip, row))
+        ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{file} cannot be read as a table of pairs ({error}); give a UTF-8 CSV file"

@@ -36,12 +36,14 @@ class Train(OutputFlags):
     """Seed of the first weights and of all noise; that of the recipe by default."""
     cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder that "world cache" rendered."""
+    photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of photographs, for the recipes of matching and scene text."""
     init: Annotated[Path | None, tyro.conf.arg(metavar="MODEL")] = None
     """Model to start from."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of checkpoints, log and finished model; runs/RECIPE by default."""
     options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
-    """Other options of the recipe, as in its YAML: photos=DIR, stage1=DIR, cost_injection=false ..."""
+    """Other options of the recipe, as in its YAML: stage1=DIR, view_share=0.2, cost_injection=false ..."""
 
     def run(self) -> None:
         """Train, or resume."""
@@ -51,7 +53,7 @@ class Train(OutputFlags):
             )
         from diffwright.training.catalog import train
 
-        named = {"cache": self.cache, "init": self.init}
+        named = {"cache": self.cache, "photos": self.photos, "init": self.init}
         out = self.out or Path("runs") / self.recipe
         settings = {
             "out": out,
@@ -92,7 +94,7 @@ def options_of(words: Sequence[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not (name and equals and value) or name in found:
             raise ConfigError(
-                f"--options was given {word!r}; expected each as NAME=VALUE and once, such as photos=DIR"
+                f"--options was given {word!r}; expected each as NAME=VALUE and once, such as stage1=DIR"
             )
         try:
             found[name] = yaml.safe_load(value)

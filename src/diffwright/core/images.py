@@ -222,12 +222,16 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    gray = array.ndim == 2
+    if array.dtype != np.uint8 or not (gray or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise InputError(
-            f"an array {array.dtype}{array.shape} was given as a picture; expected uint8 (H, W, 3)"
+            f"an array {array.dtype}{array.shape} was given as a picture; expected uint8 (H, W, 3), gray (H, W) or "
+            "with alpha (H, W, 4)"
         )
     check_size(array.shape[1], array.shape[0], "the given array")
-    return array.copy()
+    if not gray and array.shape[2] == 3:
+        return array.copy()
+    return np.array(_to_rgb(Image.fromarray(array), "the given array"))
 
 
 def _from_tensor(tensor: torch.Tensor) -> np.ndarray:

@@ -50,7 +50,9 @@ def argmax_field(cost: Tensor, inside: Tensor | None = None) -> Tensor:
     if inside is not None:
         cost = cost.masked_fill(~inside[:, None, None], NEVER)
     best = cost.flatten(3).argmax(dim=3)
-    place = torch.stack([best % width, best // width], dim=1).to(cost.dtype)
+    place = torch.stack([best % width, best // width], dim=1).to(
+        torch.promote_types(cost.dtype, torch.float32)
+    )
     zero = torch.zeros_like(place)
     return place - landing(zero, (height, width))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import adaptive_avg_pool2d, grid_sample, interpolate
 
 from diffwright.core.geometry import pixel_grid
 
@@ -125,6 +125,25 @@ def field_of_flow(flow: Tensor, size: Size, size_b: Size | None = None) -> Tenso
         place = pixel_grid(height, width, like=flow)
         flow = (place + flow + 0.5) * scale - 0.5 - place
     return resize_field(flow, size)
+
+
+def spread_known(flow: Tensor, size: Size) -> Tensor:
+    """Give unknown pixels the mean of the known ones in their cell, so that sparse flow reaches a grid.
+
+    Args:
+        flow: In pixels, NaN where unknown.
+        size: (h, w) of the grid.
+
+    Shapes:
+        (B, 2, H, W) -> (B, 2, H, W), NaN where a whole cell is unknown
+    """
+    known = flow.isfinite().all(dim=1, keepdim=True)
+    if bool(known.all()):
+        return flow
+    cells = min(size[0], flow.shape[-2]), min(size[1], flow.shape[-1])
+    share = adaptive_avg_pool2d(known.to(flow), cells)
+    mean = adaptive_avg_pool2d(flow.masked_fill(~known, 0.0), cells) / share
+    return torch.where(known, flow, interpolate(mean, size=size_of(flow), mode="nearest"))
 
 
 def flow_of_field(field: Tensor, size_a: Size, size_b: Size | None = None) -> Tensor:

@@ -144,7 +144,7 @@ def _parse_flo(data: bytes, name: str) -> Flow:
 
 
 def _parse_kitti(data: bytes, name: str) -> Flow:
-    pixels = decode(data, name, MAX_PIXELS // 4)
+    pixels = decode(data, name, MAX_PIXELS)
     known = pixels[..., 2] > 0
     flow = (pixels[..., :2].astype(np.float32) - 32768) / 64
     return Flow(np.where(known[..., None], flow, np.float32(0)), known)

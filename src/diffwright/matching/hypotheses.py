@@ -121,10 +121,7 @@ def turn(
     if upright and canvas in (None, (size, size)):
         return Turned(_resized(image_b, (size, size)), None, linear)
     height, width = canvas or _canvas(linear, size)
-    step = math.sqrt(abs(float(linear.det()))) * min(image_b.shape[-2:]) / size
-    if step > 1:
-        high, wide = size_of(image_b)
-        image_b = _resized(image_b, (round(high / step), round(wide / step)))
+    image_b = _resized(image_b, _sampled(image_b, linear, size))
     offset = pixel_grid(height, width, like=image_b)
     offset = offset - offset.new_tensor([(width - 1) / 2, (height - 1) / 2])[:, None, None]
     unit = torch.einsum("ij,bjhw->bihw", linear.to(offset), offset) / (size / 2)
@@ -234,6 +231,12 @@ def _canvas(linear: Tensor, size: int) -> Size:
 
 def _stepped(side: float) -> int:
     return max(64, CANVAS_STEP * math.ceil(side / CANVAS_STEP - 1e-6))
+
+
+def _sampled(image_b: Tensor, linear: Tensor, size: int) -> Size:
+    """Size at which neighbouring pixels of the canvas fall on neighbouring pixels of B at most, along each side."""
+    wide, high = linear.norm(dim=1).clamp(min=1e-6).tolist()  # pixels of the square that a canvas pixel spans
+    return min(image_b.shape[-2], round(size / high)), min(image_b.shape[-1], round(size / wide))
 
 
 def _everywhere(view: Turned) -> Tensor:

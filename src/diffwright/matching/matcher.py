@@ -21,7 +21,7 @@ from diffwright.core.seeding import generator
 from diffwright.matching.assembly import Job, assemble, batch, judge, square
 from diffwright.matching.cascade import run
 from diffwright.matching.diffusion import Level
-from diffwright.matching.fields import field_of_flow, size_of
+from diffwright.matching.fields import field_of_flow, size_of, spread_known
 from diffwright.matching.files import UNKNOWN
 from diffwright.matching.hypotheses import UPRIGHT, Turned, choose, turn, turned_field
 from diffwright.matching.model import FINE, MatchModel
@@ -70,6 +70,9 @@ class Matcher:
         dtype: str | torch.dtype | None = None,
         *,
         features: str | PathLike[str] | None = None,
+        revision: str | None = None,
+        variant: str | None = None,
+        offline: bool = False,
     ) -> Self:
         """Load a matcher.
 
@@ -79,6 +82,9 @@ class Matcher:
             dtype: ``float32`` (also without it), ``float16`` or ``bfloat16``.
             features: A text-to-image model, as ``diffwright.load`` takes it, whose decoder features replace the
                 matcher's own in the cost volume.
+            revision: Branch, tag or commit of a hub id given as ``features``.
+            variant: Such as ``fp16``, of its weight files.
+            offline: Never connect; a hub id must be in the local cache.
 
         Raises:
             WeightsError: The files are missing, damaged, unsafe, or of another model.
@@ -89,7 +95,8 @@ class Matcher:
             from diffwright.matching.features import DecoderFeatures
             from diffwright.weights.load import load
 
-            coder = DecoderFeatures(load(features, device=device))
+            hub = {"revision": revision, "variant": variant, "offline": offline}
+            coder = DecoderFeatures(load(features, device=device, dtype=dtype, **hub))
         return cls(MatchModel.from_pretrained(source), coder, _dtype(dtype)).to(device or "cpu")
 
     def save_pretrained(self, directory: str | PathLike[str], card: str | None = None) -> None:
@@ -212,7 +219,7 @@ class Matcher:
                 group = [jobs[number] for number in numbers]
                 found = self._run(group, options, seed, callback, watch)
                 outputs |= dict(zip(numbers, found, strict=True))
-        shared = {"timings": watch.timings, "seeds": (seed,), "model": self._name()}
+        shared = {"timings": watch.timings, "seeds": (seed,), "model": self.fingerprint()}
         return [replace(outputs[number], **shared) for number in range(len(jobs))]
 
     def _prepared(
@@ -240,8 +247,11 @@ class Matcher:
                 f"flow of {flow.shape[-1]} x {flow.shape[-2]} was given for a picture A of {shape_a[1]} x"
                 f" {shape_a[0]} pixels; give one vector a pixel of A"
             )
+        if not bool(flow.isfinite().any()):
+            raise InputError("the flow to refine is unknown everywhere; give one with known vectors")
         side = self.model.config.size // FINE
-        field = field_of_flow(flow.to(self.device), (side, side), (shape_b[0], shape_b[1]))
+        filled = spread_known(flow.to(self.device), (side, side))
+        field = field_of_flow(filled, (side, side), (shape_b[0], shape_b[1]))
         return turned_field(field, turned.linear)
 
     def _run(
@@ -278,8 +288,11 @@ class Matcher:
         found = self.model.features(image.contiguous(memory_format=torch.channels_last), inside)
         return found if self.coder is None else found._replace(coarse=self.coder(image, inside))
 
-    def _name(self) -> str:
-        self._fingerprint = self._fingerprint or fingerprint(self.model)
+    def fingerprint(self) -> str:
+        """Name the exact weights: those of the model, and where it compares by another network's, those too."""
+        if not self._fingerprint:
+            parts = [self.model] if self.coder is None else [self.model, getattr(self.coder, "pipe", None)]
+            self._fingerprint = "+".join(fingerprint(part) for part in parts if part is not None)
         return self._fingerprint
 
 

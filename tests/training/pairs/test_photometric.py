@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffwright.bench import matching_corruptions
 from diffwright.training.pairs import photometric
 from diffwright.training.pairs.photometric import HELD_OUT, SHARES, apply, blurred, color_matrix, compressed
 
@@ -15,6 +16,7 @@ def pictures(count, size=32):
 
 
 def test_six_corruptions_stay_unseen():
+    assert {name.replace(" ", "_") for name in HELD_OUT} == set(matching_corruptions.HELD_OUT)
     assert set(HELD_OUT) == {"frost", "snow", "glass blur", "zoom blur", "pixelate", "elastic"}
     assert not any(name.split()[0] in used for name in HELD_OUT for used in SHARES)
 

@@ -15,6 +15,7 @@ from diffwright.matching.fields import flow_of_field
 from diffwright.matching.hypotheses import UPRIGHT, Turned
 from diffwright.matching.model import MatchModel
 from diffwright.matching.stages import MatchOptions
+from diffwright.training.pairs.figures import moved
 from diffwright.training.pairs.stream import Lesson
 
 WITHIN = 3.0
@@ -34,9 +35,10 @@ def calibrated(model: MatchModel, fixed: Mapping[str, Sequence[Lesson]]) -> tupl
     Returns:
         Six numbers for ``MatchConfig.confidence``; the model's own where all matches are right, or all wrong.
     """
-    chosen = [lesson for lessons in fixed.values() for lesson in lessons[::2]]
+    device = model.features.log_scale.device
+    chosen = moved([lesson for lessons in fixed.values() for lesson in lessons[::2]], device)
     parts = [evidence_of(model, lesson) for lesson in chosen]
-    found, correct = (torch.cat(values) for values in zip(*parts, strict=True))
+    found, correct = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
     try:
         return fit(found, correct)
     except InputError:
