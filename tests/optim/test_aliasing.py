@@ -1,5 +1,6 @@
 """Immunity to gradient aliasing, and proof that the harness sees it where it is."""
 
+import numpy as np
 import pytest
 import pytorch_optimizer
 import torch
@@ -48,7 +49,7 @@ def test_the_harness_fails_on_a_rule_that_stores_the_gradient_by_reference():
         check_diffgrad(lambda params: ByReference(params, lr=0.1))
 
 
-def test_the_vectors_fail_on_adam_and_on_a_friction_that_is_not_used():
+def test_the_vectors_fail_on_adam():
     with pytest.raises(AssertionError, match="not diffGrad"):
         check_diffgrad(lambda params: torch.optim.Adam(params, lr=0.1))
 
@@ -117,3 +118,22 @@ def test_the_published_bug_is_adam_at_half_the_learning_rate():
     aliased, half = moves(lambda p: ByReference(p, lr=0.01)), moves(lambda p: torch.optim.Adam(p, lr=0.005))
     torch.testing.assert_close(aliased[1:], half[1:], rtol=1e-9, atol=1e-15)
     assert (moves(lambda p: DiffGrad(p, lr=0.01))[1:].abs() > 1.01 * half[1:].abs()).any()
+
+
+@pytest.mark.parametrize("memory", ["numpy", "shared"])
+def test_memory_that_others_can_reach_is_copied(memory):
+    """A gradient over NumPy's memory, or one that another process may hold, is never kept itself."""
+    param = torch.zeros(4, requires_grad=True)
+    theirs = np.ones(4, np.float32)
+    param.grad = torch.from_numpy(theirs) if memory == "numpy" else torch.ones(4).share_memory_()
+    grad = param.grad
+    optimizer = DiffGrad([param], share_grad=True)
+    optimizer.step()
+    grad.fill_(7.0)
+    assert float(optimizer.state[param]["previous_grad"].max()) == 1.0
+
+
+def test_a_friction_that_is_not_used_fails_the_vectors():
+    """Adam at half the learning rate passes where gradients are small, and only there."""
+    with pytest.raises(AssertionError, match="not diffGrad"):
+        check_diffgrad(lambda params: torch.optim.Adam(params, lr=0.05))

@@ -57,3 +57,25 @@ def test_small_gradients_show_that_diffgrad_is_adam_at_half_the_learning_rate():
         assert found.effective_lr == pytest.approx(5e-4, rel=1e-3)
     optimizer.step()
     assert len(rows) == 3
+
+
+def test_with_a_closure_the_gradients_of_that_step_count():
+    param = torch.zeros(4, requires_grad=True)
+    optimizer, sign = DiffGrad([param], lr=1e-3), 1.0
+
+    def closure():
+        nonlocal sign
+        sign = -sign
+        param.grad = torch.full_like(param, 5.0 * sign)
+        return torch.tensor(1.0)
+
+    with record_friction(optimizer) as rows:
+        for _ in range(3):
+            assert float(optimizer.step(closure)) == 1.0
+    assert [row.mean > 0.99 for (row,) in rows] == [True] * 3
+
+
+def test_a_group_of_empty_tensors_is_left_out():
+    param = torch.zeros(0, requires_grad=True)
+    param.grad = torch.zeros(0)
+    assert friction_statistics(DiffGrad([param])) == []

@@ -254,7 +254,7 @@ def _data(cifar: str | Path | None, cifar100: str | Path | None, limit: int | No
     if cifar is not None:
         chosen.append(read_jpeg_scans(cifar, limit))
     if cifar100 is not None:
-        chosen.append(read_cifar100(cifar100))
+        chosen.append(read_cifar100(cifar100, limit))
     elif chosen:
         chosen.append(rotated(chosen[0]))
     return chosen
@@ -266,6 +266,9 @@ def _finished(file: Path) -> dict[Trial, dict[str, float]]:
     names = list(Trial.__dataclass_fields__)
     found = {}
     for line in file.read_text().splitlines():
-        row = json.loads(line)
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:  # the run was killed while it wrote this one
+            continue
         found[Trial(**{name: row.pop(name) for name in names})] = row
     return found

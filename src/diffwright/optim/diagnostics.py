@@ -46,7 +46,8 @@ def friction_statistics(
 ) -> list[FrictionStatistics]:
     """Compute the friction that the next ``step`` would apply; call it between backward and step.
 
-    Quantiles come from at most about a million evenly spaced weights a group.
+    Quantiles come from at most about a million evenly spaced weights a group. Under a ``GradScaler`` call its
+    ``unscale_`` first, or the friction is that of the scaled gradients.
 
     Args:
         optimizer: The optimizer; nothing of it changes.
@@ -64,9 +65,9 @@ def friction_statistics(
             for param in group["params"]
             if param.grad is not None
         ]
-        if not frictions:
-            continue
         elements = sum(xi.numel() for xi in frictions)
+        if not elements:
+            continue
         mean = sum(float(xi.double().sum()) for xi in frictions) / elements
         stride = -(-elements // SAMPLE)
         sample = torch.cat([xi.flatten()[::stride].float().cpu() for xi in frictions]).numpy()
@@ -90,11 +91,22 @@ def record_friction(optimizer: DiffGrad, every: int = 1) -> Iterator[list[list[F
     rows: list[list[FrictionStatistics]] = []
     count = 0
 
-    def before(watched: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def before(watched: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         nonlocal count
-        if count % every == 0:
-            rows.append(friction_statistics(watched))
         count += 1
+        if (count - 1) % every:
+            return None
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            rows.append(friction_statistics(watched))
+            return None
+
+        def measured() -> Any:
+            loss = closure()
+            rows.append(friction_statistics(watched))
+            return loss
+
+        return (args[0], measured), {}
 
     handle = optimizer.register_step_pre_hook(before)
     try:

@@ -115,8 +115,25 @@ class DiffGrad(Optimizer):
         check_options(defaults, self._friction_function)
         defaults["betas"] = tuple(_to_scalar(beta) for beta in betas)
         super().__init__(params, defaults)
-        for group in self.param_groups:
-            check_options(group, self._friction_function)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, its options checked as those of the constructor are.
+
+        Args:
+            param_group: ``params``, and options that differ from the optimizer's own.
+
+        Raises:
+            ValueError: An option is out of range.
+            RuntimeError: Two options exclude each other.
+        """
+        group = {**self.defaults, **param_group}
+        if callable(group["friction"]):
+            raise ValueError(
+                "A friction function holds for the whole optimizer; pass it to the constructor, or make another"
+                " optimizer for this group."
+            )
+        check_options(group, self._friction_function)
+        super().add_param_group(param_group)
 
     @property
     def _step_supports_amp_scaling(self) -> bool:

@@ -80,6 +80,7 @@ def triton_diffgrad(slots: Slots, rule: Rule, grad_scale: Tensor | None, found_i
         )
     for indices in flat.values():
         cuda_step(slots, indices, rule, grad_scale=grad_scale, found_inf=found_inf)
+        torch.autograd.graph.increment_version([slots.params[i] for i in indices])
 
 
 def _moved(scalar: Tensor | None, device: torch.device) -> Tensor | None:
@@ -127,6 +128,9 @@ def _cpu(slots: Slots, rule: Rule, grad_scale: Tensor | None, found_inf: Tensor 
         return
     factor = 1.0 if grad_scale is None else 1.0 / grad_scale.item()
     flat, others = split_dense(slots)
+    for step in slots.steps:
+        if step.dtype != torch.float32:  # counted before fused was switched on
+            step.data = step.data.float()
     for (dtype, previous_dtype), indices in flat.items():
         _launch(slots, indices, rule, factor, (dtype, previous_dtype))
     if others:
@@ -167,6 +171,7 @@ def _launch(
     )
     step = load_kernel(*types)
     step(len(indices), table.ctypes.data, ctypes.byref(kernel_rule), torch.get_num_threads())
+    torch.autograd.graph.increment_version([slots.params[i] for i in indices])
 
 
 def _table(slots: Slots, indices: list[int]) -> np.ndarray:

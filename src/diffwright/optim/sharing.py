@@ -16,7 +16,8 @@ def owns_gradient(param: Tensor) -> bool:
     """Tell whether nothing but ``param.grad`` refers to the gradient or to its memory.
 
     Views (the buckets of DDP among them), gradients with a graph, gradients in memory larger than themselves,
-    and gradients that any variable, list or other tensor still refers to are not owned.
+    gradients in memory that torch did not allocate for this process alone (NumPy's, shared memory), and gradients
+    that any variable, list or other tensor still refers to are not owned.
 
     Args:
         param: A parameter with a gradient.
@@ -32,9 +33,12 @@ def owns_gradient(param: Tensor) -> bool:
         return False
     if grad.dtype != param.dtype or grad.requires_grad or grad._is_view() or grad.stride() != param.stride():
         return False
-    if grad.untyped_storage().nbytes() != grad.numel() * grad.element_size():
+    storage = grad.untyped_storage()
+    if storage.nbytes() != grad.numel() * grad.element_size():
         return False
-    del grad
+    if not storage.resizable() or (storage.is_shared() and grad.device.type == "cpu"):
+        return False
+    del grad, storage
     return _reference_counts(param) == _counts_of_sole_owner()
 
 
