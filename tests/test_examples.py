@@ -1,5 +1,6 @@
 """The examples run, on tiny random models in place of the shipped ones."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -42,6 +43,32 @@ def test_fix_a_concept(small, tmp_path, capsys):
 def test_paint_and_judge(small, capsys):
     main("paint_and_judge.py")()
     assert "kind as the prompt says: " in capsys.readouterr().out
+
+
+def test_the_ten_lines_of_the_optimizer_guide_train():
+    from accelerate import Accelerator
+
+    import diffwright as dw
+
+    guide = (EXAMPLES.parent / "docs" / "optim.md").read_text("utf-8")
+    (lines,) = re.findall(r"```python\n(accelerator = .*?)```", guide, re.S)
+    assert lines.count("\n") <= 10
+    torch.manual_seed(0)
+    inputs = torch.randn(256, 4)
+    data = torch.utils.data.TensorDataset(inputs, inputs.sum(1, keepdim=True))
+    given = {
+        "Accelerator": lambda **kwargs: Accelerator(cpu=not torch.cuda.is_available(), **kwargs),
+        "dw": dw,
+        "torch": torch,
+        "model": torch.nn.Linear(4, 1),
+        "loader": torch.utils.data.DataLoader(data, batch_size=8),
+        "loss_of": torch.nn.functional.mse_loss,
+        "steps": 32,
+    }
+    before = given["model"].weight.detach().clone()
+    exec(lines, given)
+    assert given["scheduler"].get_last_lr()[0] < 1e-5
+    assert float((given["model"].weight - before).abs().min()) > 1e-3
 
 
 def test_exact_edit(tmp_path, capsys):

@@ -29,6 +29,14 @@ def test_the_synthetic_study_is_drawn(tmp_path):
         assert picture.width > 800
 
 
+def test_the_weighted_median_is_the_best_fixed_point():
+    rng = np.random.default_rng(0)
+    values, weights = rng.standard_normal((31, 2)), rng.uniform(0.2, 1.8, (31, 2))
+    found = optim_regret.weighted_median(values, weights)
+    costs = (weights * np.abs(values[:, None] - values)).sum(1)
+    assert found.tolist() == values[costs.argmin(0), [0, 1]].tolist()
+
+
 def test_adams_counter_example_and_its_repair():
     found = optim_regret.figures(quick=True)
     assert found["counter_x_adam"].value > 0.9

@@ -1,7 +1,7 @@
 """What the regret bound of the paper promises, measured: random convex online problems, and Adam's counter-example.
 
-The losses are |x - c_t| on [-1, 1] with random c_t, coordinate by coordinate; steps decay as α/√t and x is
-projected back. The regret is against the best fixed x in hindsight, the median of the c_t.
+The losses are w_t |x - c_t| on [-1, 1] with random c_t and w_t, coordinate by coordinate; steps decay as α/√t and x
+is projected back. The regret is against the best fixed x in hindsight, the weighted median of the c_t.
 """
 
 import math
@@ -35,15 +35,16 @@ def regret_curve(make: Make, rounds: int, problems: int = 16, seed: int = 0) -> 
     """
     rng = np.random.default_rng(seed)
     target = np.clip(rng.uniform(-0.5, 0.5, problems) + 0.5 * rng.standard_normal((rounds, problems)), -1, 1)
-    targets = torch.from_numpy(target)
+    weight = rng.uniform(0.2, 1.8, target.shape)
+    targets, weights = torch.from_numpy(target), torch.from_numpy(weight)
     x = torch.ones(problems, dtype=torch.float64, requires_grad=True)
     optimizer = make([x])
     rate = optimizer.param_groups[0]["lr"]
     losses = torch.empty(rounds, problems, dtype=torch.float64)
     for t in range(rounds):
         difference = x.detach() - targets[t]
-        losses[t] = difference.abs()
-        x.grad = difference.sign()
+        losses[t] = weights[t] * difference.abs()
+        x.grad = weights[t] * difference.sign()
         optimizer.param_groups[0]["lr"] = rate / math.sqrt(t + 1)
         optimizer.step()
         with torch.no_grad():
@@ -52,9 +53,22 @@ def regret_curve(make: Make, rounds: int, problems: int = 16, seed: int = 0) -> 
     paid = losses.cumsum(0).numpy()
     means = []
     for mark in marks:
-        best = np.abs(np.median(target[:mark], axis=0) - target[:mark]).sum(0)
-        means.append((paid[mark - 1] - best).mean() / mark)
+        best = weighted_median(target[:mark], weight[:mark])
+        least = (weight[:mark] * np.abs(best - target[:mark])).sum(0)
+        means.append((paid[mark - 1] - least).mean() / mark)
     return marks, np.array(means)
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Give the x of each column that minimises the sum of weights * |x - values|.
+
+    Shapes:
+        values, weights (T, N) -> (N,)
+    """
+    order = np.argsort(values, axis=0)
+    share = np.take_along_axis(weights, order, 0).cumsum(0)
+    middle = (share < share[-1:] / 2).sum(0)
+    return np.take_along_axis(values, order, 0)[middle, np.arange(values.shape[1])]
 
 
 def slope(rounds: np.ndarray, means: np.ndarray) -> float:
