@@ -173,7 +173,7 @@ def compare(model: MatchModel, pair: Pair) -> Compared:
     a, b = to_tensor(pair.image_a), to_tensor(pair.image_b)
     (high_a, wide_a), (high_b, wide_b) = pair.image_a.shape[:2], pair.image_b.shape[:2]
     aspects = wide_a / high_a, wide_b / high_b
-    guess, _ = choose(model.features, square(a, size // 2), b, *aspects)
+    guess, _ = choose(model.features, square(a, size), b, *aspects)
     turned = turn(b, guess, size, *aspects)
     features_a = model.features(square(a, size), fine=False)
     features_b = model.features(turned.image, turned.inside, fine=False)

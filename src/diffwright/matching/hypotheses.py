@@ -186,9 +186,12 @@ def choose(
 ) -> tuple[Hypothesis, dict[Hypothesis, float]]:
     """Choose the hypothesis with the most mutual matches between A and the turned B.
 
+    Pictures are compared at half of A's side; where things are larger in B, A is compared at its whole side, so that
+    B does not shrink to a few cells.
+
     Args:
         net: Computes the features.
-        image_a: Picture A as a square, usually half as large as for matching.
+        image_a: Picture A as the square that is matched.
         image_b: Picture B at any resolution.
         aspect_a: Width over height of the original picture A.
         aspect_b: The same of B.
@@ -200,22 +203,29 @@ def choose(
     Returns:
         The hypothesis, and the score of each: expected mutual matches.
     """
-    size = image_a.shape[-1]
-    a = net(image_a, fine=False)
-    groups: dict[Size, list[Hypothesis]] = {}
+    whole = image_a.shape[-1]
+    groups: dict[tuple[int, Size], list[Hypothesis]] = {}
     for guess in candidates:
-        groups.setdefault(_canvas(linear_map(guess, aspect_a, aspect_b), size), []).append(guess)
+        size = whole if guess.scale > 1 else whole // 2
+        canvas = _canvas(linear_map(guess, aspect_a, aspect_b), size)
+        groups.setdefault((size, canvas), []).append(guess)
+    features = {size: net(_resized(image_a, (size, size)), fine=False) for size, _ in groups}
     scores: dict[Hypothesis, float] = {}
-    for canvas, group in groups.items():
+    for (size, canvas), group in groups.items():
         views = [turn(image_b, guess, size, aspect_a, aspect_b, canvas) for guess in group]
         inside = [_everywhere(view) for view in views]
         b = net(torch.cat([view.image for view in views]), torch.cat(inside), fine=False)
-        repeated = [level.expand(len(group), -1, -1, -1) for level in a.coarse]
+        repeated = [level.expand(len(group), -1, -1, -1) for level in features[size].coarse]
         chance = dual_softmax(global_cost(repeated, b.coarse), net.temperature, b.inside)
-        mutual = chance.flatten(3).amax(dim=3).sum((1, 2))
-        scores |= dict(zip(group, mutual.tolist(), strict=True))
+        scores |= dict(zip(group, _mutual(chance).tolist(), strict=True))
     best = max(scores, key=scores.__getitem__)
     return (best if scores[best] > LEAD * scores[UPRIGHT] else UPRIGHT), scores
+
+
+def _mutual(chance: Tensor) -> Tensor:
+    """Expected mutual matches, counted over the cells of A or of B, whichever gives fewer: (B,)."""
+    pairs = chance.flatten(3).flatten(1, 2)  # (B, N, M)
+    return torch.minimum(pairs.amax(dim=2).sum(1), pairs.amax(dim=1).sum(1))
 
 
 def _stretch(aspect: float) -> Tensor:

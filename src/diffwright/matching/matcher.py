@@ -232,7 +232,7 @@ class Matcher:
         aspects = image_a.shape[1] / image_a.shape[0], image_b.shape[1] / image_b.shape[0]
         guess, turned = UPRIGHT, turn(b, UPRIGHT, size)
         if options.hypotheses:
-            guess, _ = choose(self.model.features, square(a, size // 2), b, *aspects)
+            guess, _ = choose(self.model.features, square(a, size), b, *aspects)
             turned = turn(b, guess, size, *aspects)
         if given is not None:
             given = self._start(given, image_a.shape, image_b.shape, turned)
