@@ -38,6 +38,18 @@ def test_figures_weigh_pairs_alike_and_name_their_interval():
     assert tables.mean(tables.chosen(rows, "p", "zero", "II")) == 1
 
 
+def test_the_path_has_a_curve_for_each_number_of_steps(tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = []
+    for k in (1, 3):
+        for t in (1, 5):
+            rows += tables.measure("path", f"K={k} T={t}", [pair()], zero)
+    found = tables.path_curves(rows)
+    assert found == {"T=1 step": ([1, 3], [5, 5]), "T=5 steps": ([1, 3], [5, 5])}
+    tables.write_tables(tmp_path, rows)
+    assert (tmp_path / "path.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize("flow", [torch.zeros(2, 8, 9), torch.full((2, 8, 10), float("nan"))])
 def test_a_flow_that_cannot_be_scored_is_an_error(flow):
     with pytest.raises(JobFailed, match="bad gave"):

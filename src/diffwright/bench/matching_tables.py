@@ -20,6 +20,7 @@ from diffwright.core.errors import JobFailed
 from diffwright.core.progress import Progress, report
 from diffwright.metrics.flow import pair_table
 from diffwright.metrics.statistics import bootstrap_interval
+from diffwright.viz.plots import curves
 
 FlowOf = Callable[[Pair], Tensor]
 """Flow (2, H, W) from A to B of a pair, in pixels, by some method."""
@@ -124,7 +125,7 @@ def figure(rows: Sequence[Row], column: str = "aepe", note: str = "") -> Figure:
 
 
 def write_tables(folder: Path, rows: Sequence[Row]) -> None:
-    """Write all rows as ``pairs.csv`` and their means as ``tables.md``, each completely or not at all.
+    """Write all rows as ``pairs.csv``, their means as ``tables.md``, and K samples of T steps as ``path.png``.
 
     Args:
         folder: Made if missing.
@@ -132,6 +133,7 @@ def write_tables(folder: Path, rows: Sequence[Row]) -> None:
 
     Raises:
         JobFailed: The disk refused.
+        MissingExtra: matplotlib is not installed.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
@@ -141,6 +143,19 @@ def write_tables(folder: Path, rows: Sequence[Row]) -> None:
         writer.writerow({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in plain.items()})
     write_text(folder / "pairs.csv", text.getvalue())
     write_text(folder / "tables.md", tables_page(rows))
+    if path := path_curves(rows):
+        curves(folder / "path.png", path, across="samples K, averaged", up="mean endpoint error, px")
+
+
+def path_curves(rows: Sequence[Row]) -> dict[str, tuple[list[float], list[float]]]:
+    """Errors over the number of samples K, a curve for each number of steps T; none without rows of the path."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for method in dict.fromkeys(row.method for row in rows if row.protocol == "path"):
+        k, t = method.split(" ")
+        across, up = found.setdefault(f"{t} steps".replace("T=1 steps", "T=1 step"), ([], []))
+        across.append(float(k.removeprefix("K=")))
+        up.append(mean(chosen(rows, "path", method)))
+    return found
 
 
 def tables_page(rows: Sequence[Row]) -> str:
