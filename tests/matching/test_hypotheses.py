@@ -144,3 +144,14 @@ def test_the_right_hypothesis_is_chosen(guess):
     assert found == guess
     assert len(scores) == 8
     assert math.isfinite(scores[UPRIGHT])
+
+
+def test_other_scales_are_tried_only_where_too_few_cells_match():
+    draw = torch.Generator().manual_seed(0)
+    a, other = (
+        F.interpolate(torch.rand(1, 3, 16, 16, generator=draw) * 2 - 1, scale_factor=16.0) for _ in range(2)
+    )
+    _, scores = choose(Patches(), a, a)
+    assert {guess.scale for guess in scores} == {1.0}
+    _, scores = choose(Patches(), a, other)
+    assert {guess.scale for guess in scores} == {0.5, 1.0, 2.0}

@@ -26,6 +26,9 @@ CANVAS_STEP = 32
 LEAD = 1.15
 """A hypothesis must have this many times the mutual matches of the upright one to be believed."""
 
+ENOUGH = 0.2
+"""Share of A's cells whose matches are mutual at which no other scale is tried any more."""
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -201,17 +204,23 @@ def choose(
         image_a (1, 3, S, S), image_b (1, 3, H, W)
 
     Returns:
-        The hypothesis, and the score of each: expected mutual matches.
+        The hypothesis, and the score of each that was tried: expected mutual matches. Other scales are tried where
+        too few match at the pictures' own.
     """
-    whole = image_a.shape[-1]
+    whole, half = image_a.shape[-1], image_a.shape[-1] // 2
     groups: dict[tuple[int, Size], list[Hypothesis]] = {}
     for guess in candidates:
-        size = whole if guess.scale > 1 else whole // 2
+        size = whole if guess.scale > 1 else half
         canvas = _canvas(linear_map(guess, aspect_a, aspect_b), size)
         groups.setdefault((size, canvas), []).append(guess)
-    features = {size: net(_resized(image_a, (size, size)), fine=False) for size, _ in groups}
+    features = {half: net(_resized(image_a, (half, half)), fine=False)}
+    enough = ENOUGH * features[half].coarse[0][0, 0].numel()
     scores: dict[Hypothesis, float] = {}
-    for (size, canvas), group in groups.items():
+    for (size, canvas), group in sorted(groups.items(), key=lambda item: abs(math.log(item[1][0].scale))):
+        if group[0].scale != 1 and max(scores.values()) > enough:
+            break
+        if size not in features:
+            features[size] = net(_resized(image_a, (size, size)), fine=False)
         views = [turn(image_b, guess, size, aspect_a, aspect_b, canvas) for guess in group]
         inside = [_everywhere(view) for view in views]
         b = net(torch.cat([view.image for view in views]), torch.cat(inside), fine=False)
