@@ -1,6 +1,6 @@
 """A crew without processes: the worker is this process."""
 
-from diffwright.batch.engine import Said
+from diffwright.batch.crew import Said
 from diffwright.batch.job import Worker, portable
 
 

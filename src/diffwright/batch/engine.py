@@ -13,8 +13,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
+from diffwright.batch.crew import Crew, Said
 from diffwright.batch.job import RESULTS, ROW, Job, failure
 from diffwright.batch.manifest import Manifest, locked
 from diffwright.batch.rows import Row
@@ -26,42 +27,6 @@ LIVES = 3
 """Workers that a row, or the loading of the model, may take down before it counts as failed."""
 
 MAX_WORKERS = 1024
-
-
-@dataclass(frozen=True)
-class Said:
-    """What was heard of a worker.
-
-    Args:
-        worker: Its number.
-        what: ``ready`` with the fingerprint of its weights, ``line`` of a finished row, ``stop`` with the error
-            that ends the batch, or ``died`` with how.
-        content: As above.
-    """
-
-    worker: int
-    what: Literal["ready", "line", "stop", "died"]
-    content: Any = None
-
-
-class Crew(Protocol):
-    """Starts workers and carries rows to them: processes of this machine, or Ray's actors."""
-
-    def start(self, worker: int) -> None:
-        """Start a worker that loads the job and then is ready."""
-        ...
-
-    def give(self, worker: int, row: Row) -> None:
-        """Give a row to a worker that is ready."""
-        ...
-
-    def listen(self) -> list[Said]:
-        """Wait until something is heard."""
-        ...
-
-    def close(self) -> None:
-        """End all workers."""
-        ...
 
 
 @dataclass(frozen=True)

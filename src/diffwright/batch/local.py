@@ -11,7 +11,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from diffwright.batch.engine import Said
+from diffwright.batch.crew import Said
 from diffwright.batch.job import Job, Worker, portable
 from diffwright.batch.rows import Row
 from diffwright.core.processes import end_with_parent

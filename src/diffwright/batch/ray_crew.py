@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from diffwright.batch.engine import Said
+from diffwright.batch.crew import Said
 from diffwright.batch.job import Job, Worker, portable
 from diffwright.batch.rows import Row
 from diffwright.core.errors import ConfigError, JobFailed, MissingExtra
