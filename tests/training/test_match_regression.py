@@ -34,8 +34,8 @@ def test_the_recipe_writes_a_model_with_stage_1_that_regresses(options, tmp_path
         features = model.features(image)
         pair = volume(model, features, features)
         start = initial_field(pair)
-        field, log_b = regress(model, 1, condition_stage1(model.config, pair, start), start)
-    assert field.shape == (1, 2, 8, 8)
+        x0, log_b = regress(model, 1, condition_stage1(model.config, pair, start), start)
+    assert x0.shape == (1, 2, 8, 8)
     assert log_b.shape == (1, 1, 8, 8)
 
 

@@ -20,7 +20,7 @@ from diffwright.matching.cost import dual_softmax, global_cost
 from diffwright.matching.fields import Size, sample, size_of
 from diffwright.matching.nets import FeatureNet
 
-CANVAS_STEP = 32
+CANVAS_STEP = 64
 """Canvas sides are multiples of this many pixels, for the networks' sake."""
 
 LEAD = 1.15

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from diffwright.matching.model import MatchModel
-from diffwright.matching.stages import predict, to_field
+from diffwright.matching.stages import predict
 
 
 def regress(model: MatchModel, stage: int, condition: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
@@ -19,9 +19,9 @@ def regress(model: MatchModel, stage: int, condition: Tensor, start: Tensor) -> 
         condition (B, C, h, w), start (B, 2, h, w) -> (B, 2, h, w), (B, 1, h, w)
 
     Returns:
-        The field in cells, and the logarithm of its expected error in cells.
+        The field in the diffused variable, and the logarithm of its expected error in cells.
     """
     encoded = model.denoiser(stage).encode(condition)
     x, time = start.new_zeros(start.shape), start.new_ones(len(start))
     x0, log_b = predict(model, stage, x, time, encoded, start)
-    return to_field(model.config, stage, x0.float(), start), log_b.float()
+    return x0.float(), log_b.float()

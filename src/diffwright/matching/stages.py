@@ -40,6 +40,9 @@ from diffwright.matching.fields import resize_field, size_of
 from diffwright.matching.model import MatchConfig, MatchModel
 from diffwright.matching.nets import Features
 
+KNEE = 0.25
+"""Cells up to which a companded residual is nearly linear."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MatchOptions:
@@ -205,14 +208,21 @@ def to_variable(config: MatchConfig, stage: int, field: Tensor, start: Tensor) -
     """
     if config.variable == "fraction":
         return field / _grid_of(field)
-    return (field - start) / config.residual_scale[stage - 1]
+    residual = field - start
+    if config.variable == "companded":
+        residual = (residual / KNEE).asinh()
+    return residual / config.residual_scale[stage - 1]
 
 
 def to_field(config: MatchConfig, stage: int, x: Tensor, start: Tensor) -> Tensor:
     """Turn the diffused variable into a field, the inverse of ``to_variable``."""
     if config.variable == "fraction":
         return x * _grid_of(x)
-    return x * config.residual_scale[stage - 1] + start
+    residual = x * config.residual_scale[stage - 1]
+    if config.variable == "companded":
+        farthest = math.asinh(max(x.shape[-2:]) / KNEE)  # nothing moves farther than across the grid
+        residual = residual.clamp(-farthest, farthest).sinh() * KNEE
+    return residual + start
 
 
 def predict(
@@ -370,12 +380,11 @@ class _Run:
         center = to_field(config, self.stage, previous, self.start)
         each = [self.condition(field) for field in center.unflatten(0, (-1, k)).unbind(1)]
         encoded = self.model.denoiser(self.stage).encode(torch.stack(each, dim=1).flatten(0, 1))
-        moved = to_variable(config, self.stage, center, self.start)
-        moved = moved - to_variable(config, self.stage, center, center)
-        x = x - math.sqrt(level.alpha_bar) * moved
-        known = None if known is None else known - moved
+        origin = to_variable(config, self.stage, center, center)
+        x = x - math.sqrt(level.alpha_bar) * (to_variable(config, self.stage, center, self.start) - origin)
+        known = None if known is None else origin
         x0, self.log_b = predict(self.model, self.stage, x, time, encoded, center, known)
-        return x0 + moved
+        return to_variable(config, self.stage, to_field(config, self.stage, x0, center), self.start)
 
 
 def _filled(field: Tensor, inside: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffwright.core.errors import InputError
 from diffwright.matching.model import MatchModel
 from diffwright.matching.regression import regress
-from diffwright.matching.stages import Volume, condition_stage1
+from diffwright.matching.stages import Volume, condition_stage1, to_field
 
 
 def load_arm(folder: str | PathLike[str], recipe: str) -> MatchModel:
@@ -42,4 +42,5 @@ def regressed_field(model: MatchModel, pair: Volume, start: Tensor) -> Tensor:
     Shapes:
         start (B, 2, h, w) -> (B, 2, h, w)
     """
-    return regress(model, 1, condition_stage1(model.config, pair, start), start)[0]
+    x0, _ = regress(model, 1, condition_stage1(model.config, pair, start), start)
+    return to_field(model.config, 1, x0, start)

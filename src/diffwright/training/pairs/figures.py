@@ -39,7 +39,10 @@ def measured(
 
 
 def residual_scale(
-    lessons: Sequence[Lesson], starts: Callable[[Lesson], Tensor], device: torch.device | str = "cpu"
+    lessons: Sequence[Lesson],
+    starts: Callable[[Lesson], Tensor],
+    device: torch.device | str = "cpu",
+    knee: float | None = None,
 ) -> float:
     """Root mean square of what a stage has to add to the field that enters it, in cells of its grid.
 
@@ -47,15 +50,17 @@ def residual_scale(
         lessons: Pairs to measure on.
         starts: Gives the field (B, 2, h, w) that enters.
         device: Where to compute.
+        knee: Take the asinh of the difference over so many cells first; cells themselves without it.
 
     Returns:
-        Cells, at least 0.25.
+        Cells or their asinh, at least 0.25.
     """
     total, count = 0.0, 0
     for lesson in moved(lessons, device):
         start = starts(lesson)
         truth, seen = truth_in_cells(lesson.flow, lesson.visible, lesson.flow.shape[-1] // start.shape[-1])
-        total += float(((truth - start).square().mean(1) * seen).sum())
+        apart = truth - start if knee is None else ((truth - start) / knee).asinh()
+        total += float((apart.square().mean(1) * seen).sum())
         count += int(seen.sum())
     return max(0.25, (total / max(count, 1)) ** 0.5)
 

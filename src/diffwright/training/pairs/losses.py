@@ -3,6 +3,8 @@
 All of it is computed in float32, whatever the precision of the networks.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -191,6 +193,44 @@ def field_loss(
     return loss, {
         "rmse_px": mse.detach().sqrt() * unit,
         "aepe_px": root.detach() * unit,
+        "nll": likelihood.detach(),
+    }
+
+
+def variable_loss(
+    x0: Tensor,
+    field: Tensor,
+    log_b: Tensor,
+    flow: Tensor,
+    visible: Tensor,
+    variable: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of a prediction in the diffused variable, cell by cell, where that weighs errors as they should.
+
+    Args:
+        x0: Prediction in the variable.
+        field: The same in cells.
+        log_b: Logarithm of its expected error, in cells.
+        flow: Truth, in pixels.
+        visible: Where the truth counts.
+        variable: Turns a field in cells into the variable.
+
+    Shapes:
+        x0, field (B, 2, h, w), log_b (B, 1, h, w), flow (B, 2, H, W), visible bool (B, H, W) -> a scalar
+
+    Returns:
+        The loss, and figures as of :func:`field_loss`.
+    """
+    cell = flow.shape[-1] / field.shape[-1]
+    truth, seen = truth_in_cells(flow, visible, round(cell))
+    square = (x0 - variable(truth)).square().sum(1)
+    mse, root = _mean(square, seen), _mean((square + 1e-6).sqrt(), seen)
+    distance = (field.detach() - truth).norm(dim=1)
+    bounded = log_b[:, 0].clamp(*LOG_B)
+    likelihood = _mean(distance * (-bounded).exp() + bounded, seen)
+    return mse + 0.5 * root + 0.05 * likelihood, {
+        "rmse_px": _mean(distance.square(), seen).sqrt() * cell,
+        "aepe_px": _mean(distance, seen) * cell,
         "nll": likelihood.detach(),
     }
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from diffwright.core.errors import ConfigError
 from diffwright.matching.regression import regress
-from diffwright.matching.stages import condition_stage1, initial_field
+from diffwright.matching.stages import condition_stage1, initial_field, to_field
+from diffwright.training.pairs.denoising import stage_loss
 from diffwright.training.pairs.figures import measured
-from diffwright.training.pairs.losses import field_loss
 from diffwright.training.pairs.stream import Lesson
 from diffwright.training.recipes.match_stage1 import (
     MatchStage1Options,
@@ -52,9 +52,8 @@ class MatchRegressionTask(MatchStage1Task):
             start = first_guess(pair, lesson, generator)
             with torch.autocast(start.device.type, enabled=False):
                 condition = condition_stage1(model.config, pair, start)
-        field, log_b = regress(model, 1, condition, start)
-        unit = start.shape[-1] if model.config.variable == "fraction" else model.config.residual_scale[0]
-        return field_loss(field, log_b, lesson.flow, lesson.visible, unit)  # pyright: ignore[reportReturnType]
+        x0, log_b = regress(model, 1, condition, start)
+        return stage_loss(model, 1, x0, log_b, start, lesson.flow, lesson.visible)
 
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
         """Errors of the field, and of the cleaned field that it started from."""
@@ -64,7 +63,7 @@ class MatchRegressionTask(MatchStage1Task):
         def fields(lesson: Lesson) -> dict[str, Tensor]:
             pair = compared(model, lesson)
             start = initial_field(pair)
-            field, _ = regress(model, 1, condition_stage1(model.config, pair, start), start)
-            return {"": field, "_start": start}
+            x0, _ = regress(model, 1, condition_stage1(model.config, pair, start), start)
+            return {"": to_field(model.config, 1, x0, start), "_start": start}
 
         return with_reduction(measured(self.fixed, fields, device))

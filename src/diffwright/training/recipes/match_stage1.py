@@ -15,6 +15,7 @@ from diffwright.core.seeding import generators
 from diffwright.matching.fields import field_of_flow
 from diffwright.matching.model import MatchConfig, MatchModel
 from diffwright.matching.stages import (
+    KNEE,
     MatchOptions,
     Volume,
     condition_stage1,
@@ -42,7 +43,9 @@ class MatchStage1Options(PairOptions):
         features: Matching model whose features are used.
         widths: Channels of the denoiser at 1, 1/2 ... of its grid.
         blocks: Its residual blocks a resolution.
-        variable: What is diffused: the residual over its scale, or the field as a fraction of the grid (the paper).
+        patch: Cells a side of the squares that it works on.
+        variable: What is diffused: the residual companded, or over its scale, or the field as a fraction of the grid
+            (the paper).
         self_conditioning: Let it read its previous prediction.
         extra_channels: Let it read peak and lead of the match, and coordinates, beside the paper's channels.
         cost_injection: Let it read the local cost.
@@ -53,7 +56,8 @@ class MatchStage1Options(PairOptions):
     features: Path = Path("runs/match-features/model")
     widths: tuple[int, ...] = MatchConfig.stage1_widths
     blocks: int = MatchConfig.stage1_blocks
-    variable: Literal["residual", "fraction"] = "residual"
+    patch: int = MatchConfig.stage1_patch
+    variable: Literal["companded", "residual", "fraction"] = "companded"
     self_conditioning: bool = True
     extra_channels: bool = True
     cost_injection: bool = True
@@ -80,10 +84,13 @@ class MatchStage1Task:
             return one_stage(base)
         config = replace(
             base.config, stages=1, size=options.size, stage1_widths=options.widths, stage1_blocks=options.blocks,
-            variable=options.variable, self_conditioning=options.self_conditioning,
+            stage1_patch=options.patch, variable=options.variable, self_conditioning=options.self_conditioning,
             extra_channels=options.extra_channels, cost_injection=options.cost_injection,
         )  # fmt: skip
-        scale = residual_scale(self.fixed[""], lambda lesson: initial_field(compared(base, lesson)))
+        knee = KNEE if options.variable == "companded" else None
+        scale = residual_scale(
+            self.fixed[""], lambda lesson: initial_field(compared(base, lesson)), knee=knee
+        )
         model = MatchModel(replace(config, residual_scale=(scale, config.residual_scale[1])))
         model.features.load_state_dict(base.features.state_dict())
         return model

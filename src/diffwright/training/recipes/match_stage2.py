@@ -15,7 +15,7 @@ from diffwright.core.seeding import generators
 from diffwright.matching.fields import field_of_flow, resize_field
 from diffwright.matching.model import MatchConfig, MatchModel
 from diffwright.matching.nets import Features
-from diffwright.matching.stages import MatchOptions, condition_stage2, run_stage1, run_stage2, volume
+from diffwright.matching.stages import KNEE, MatchOptions, condition_stage2, run_stage1, run_stage2, volume
 from diffwright.training.pairs.calibration import calibrated
 from diffwright.training.pairs.denoising import denoising_loss
 from diffwright.training.pairs.figures import measured, residual_scale
@@ -24,6 +24,7 @@ from diffwright.training.pairs.stream import Lesson, PairOptions, Sketch, Stream
 from diffwright.training.recipes.match_stage1 import one_stage, with_reduction
 
 FROM_STAGE1 = 0.7  # share of the batches
+DRAWS = 2  # noises that each pair is shown under; on the fine grid the denoiser costs more than what it reads
 COARSE = MatchOptions(samples=1, steps=2, average="mean")  # how stage 1 is run to start from, for speed
 
 
@@ -64,7 +65,10 @@ class MatchStage2Task:
             return base
         base = one_stage(base)
         config = replace(base.config, stages=2, stage2_widths=options.widths, stage2_blocks=options.blocks)
-        scale = residual_scale(self.fixed[""][:2], lambda lesson: upsampled(base, *featured(base, lesson)))
+        knee = KNEE if base.config.variable == "companded" else None
+        scale = residual_scale(
+            self.fixed[""][:2], lambda lesson: upsampled(base, *featured(base, lesson)), knee=knee
+        )
         model = MatchModel(replace(config, residual_scale=(config.residual_scale[0], scale)))
         model.features.load_state_dict(base.features.state_dict())
         model.denoiser(1).load_state_dict(base.denoiser(1).state_dict())
@@ -89,7 +93,7 @@ class MatchStage2Task:
             with torch.autocast(lesson.flow.device.type, enabled=False):
                 start = upsampled(model, a, b, generator) if ours else spoiled_truth(a, lesson, generator)
                 condition = condition_stage2(model.config, a, b, start)
-        return denoising_loss(model, 2, condition, start, lesson, generator)
+        return denoising_loss(model, 2, condition, start, lesson, generator, DRAWS)
 
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
         """Errors of one sample of both stages, and of the first one's field upsampled."""
