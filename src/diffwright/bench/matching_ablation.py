@@ -23,7 +23,7 @@ def of_parts(bench: Bench, name: str, pairs: Sequence[Pair]) -> dict[str, Figure
         name: Protocol of the pairs.
         pairs: At least one.
     """
-    bench.measure(name, pairs, ("argmax", "cleaned", "stage1", "ours", *ARMS))
+    bench.measure(name, pairs, ("argmax", "cleaned", "fitted", "stage1", "ours", *ARMS))
     wanted = ABLATIONS if bench.plan.ablations else {"argmax_start": ABLATIONS["argmax_start"]}
     for label, options in wanted.items():
         bench.score(name, label, pairs, by_options(bench.matcher, options))
@@ -35,8 +35,14 @@ def of_parts(bench: Bench, name: str, pairs: Sequence[Pair]) -> dict[str, Figure
         "diffusion_reduction": Figure(diffusion, "", "higher", f"both stages from the raw argmax, {name}"),
         "smoothing_reduction": Figure(smoothing, "", "higher", f"dual softmax and median from it, {name}"),
         "diffusion_over_smoothing": Figure(diffusion - smoothing, "", "higher", "their difference"),
-        "diffusion_reduction_cleaned": Figure(
-            1 - errors["ours"] / errors["cleaned"], "", "higher", "both stages from the cleaned field"
+        "fitting_reduction": Figure(
+            1 - errors["fitted"] / errors["argmax"],
+            "",
+            "higher",
+            f"a fitted motion from the raw argmax, {name}",
+        ),
+        "diffusion_reduction_fitted": Figure(
+            1 - errors["ours"] / errors["fitted"], "", "higher", "both stages from the fitted field"
         ),
         "stage2_ratio": Figure(
             errors["ours"] / errors["stage1"], "x", "lower", f"with stage 2 over without, {name}"

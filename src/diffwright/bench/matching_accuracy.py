@@ -11,7 +11,7 @@ from diffwright.bench.matching_run import Bench
 from diffwright.bench.matching_tables import figure, mean
 from diffwright.bench.matching_world import SUBSETS
 
-AT_FULL_SIZE = ("zero", *CLASSICAL, "sift_magsac", "cleaned", "ours")
+AT_FULL_SIZE = ("zero", *CLASSICAL, "sift_magsac", "cleaned", "fitted", "ours")
 ONLY_GENERAL = ("no_cost", "control")
 
 

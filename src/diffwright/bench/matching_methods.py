@@ -30,6 +30,7 @@ STAGE1 = replace(OURS, stages=1)
 ABLATIONS = {
     "faithful": replace(MatchOptions.faithful(), reverse="off"),
     "argmax_start": replace(OURS, initial="argmax"),
+    "cleaned_start": replace(OURS, initial="cleaned"),
     "no_hypotheses": replace(OURS, hypotheses=False),
     "no_self_conditioning": replace(OURS, self_conditioning=False),
     "recentred": replace(OURS, recentre=True),
@@ -40,7 +41,8 @@ ABLATIONS = {
 
 CLASSICAL = ("dis", "farneback", "deepflow")
 DENSE = ("zero", *CLASSICAL, "argmax", "cleaned")
-"""Dense methods without a learned prior; ``sift_magsac`` is none, because it assumes one plane."""
+"""Dense methods without a learned prior; ``sift_magsac`` is none, because it assumes one plane. ``fitted``, the field
+that enters our diffusion, is ours."""
 
 ARMS = {
     "regression": ("pocket-match-regression", "match-regression"),
@@ -113,7 +115,8 @@ def methods_of(matcher: Matcher, arms: dict[str, MatchModel]) -> dict[str, FlowO
     found |= {name: classical(solve) for name, solve in classical_flows().items()}
     found |= {
         "argmax": by_options(matcher, replace(OURS, stages=0, initial="argmax")),
-        "cleaned": by_options(matcher, replace(OURS, stages=0)),
+        "cleaned": by_options(matcher, replace(OURS, stages=0, initial="cleaned")),
+        "fitted": by_options(matcher, replace(OURS, stages=0)),
         "stage1": by_options(matcher, STAGE1),
         "ours": by_options(matcher, OURS),
     }

@@ -34,7 +34,7 @@ class Plan:
 
     first: int = 0
     stride: int = 1
-    world: int = 20
+    world: int = 12
     size: int = 256
     full_size: bool = True
     corruptions: tuple[str, ...] = tuple(CORRUPTIONS)

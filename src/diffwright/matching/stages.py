@@ -39,7 +39,9 @@ from diffwright.matching.diffusion import (
 from diffwright.matching.fields import resize_field, size_of
 from diffwright.matching.model import MatchConfig, MatchModel
 from diffwright.matching.nets import Features
+from diffwright.matching.smoothing import fitted_field
 
+INITIAL = ("argmax", "cleaned", "fitted")
 KNEE = 0.25
 """Cells up to which a companded residual is nearly linear."""
 
@@ -49,7 +51,8 @@ class MatchOptions:
     """Everything that can be switched without training; the default is the improved matcher.
 
     Args:
-        initial: The field that enters stage 1: ``argmax`` (the paper) or ``cleaned`` (dual softmax, median).
+        initial: The field that enters stage 1: ``argmax`` (the paper), ``cleaned`` (dual softmax, median) or
+            ``fitted`` (dual softmax, a smooth motion fitted around every cell).
         hypotheses: Whether B may be turned and scaled first.
         self_conditioning: Whether the denoisers read their previous prediction.
         recentre: Whether local cost and residual move to the current prediction at each step.
@@ -65,7 +68,7 @@ class MatchOptions:
         ConfigError: a value is unknown or out of range.
     """
 
-    initial: str = "cleaned"
+    initial: str = "fitted"
     hypotheses: bool = True
     self_conditioning: bool = True
     recentre: bool = False
@@ -77,7 +80,7 @@ class MatchOptions:
     keep_samples: bool = False
 
     def __post_init__(self) -> None:
-        one_of("initial", self.initial, ("argmax", "cleaned"))
+        one_of("initial", self.initial, INITIAL)
         one_of("average", self.average, ("mean", "robust"))
         one_of("reverse", self.reverse, ("off", "coarse", "full"))
         whole("samples", self.samples, 1, 64)
@@ -144,15 +147,18 @@ def volume(model: MatchModel, a: Features, b: Features) -> Volume:
     return Volume(cost, chance, b.inside, a.inside)
 
 
-def initial_field(pair: Volume, initial: str = "cleaned") -> Tensor:
-    """Give the field that enters stage 1, by ``argmax`` of the cosines, or ``cleaned``.
+def initial_field(pair: Volume, initial: str = "fitted") -> Tensor:
+    """Give the field that enters stage 1, by ``argmax`` of the cosines, ``cleaned`` or ``fitted``.
 
     Shapes:
         -> (B, 2, h, w)
     """
     if initial == "argmax":
         return _filled(argmax_field(pair.cost, pair.inside), pair.inside_a)
-    return median(_filled(argmax_field(pair.chance, pair.inside), pair.inside_a))
+    likeliest = argmax_field(pair.chance, pair.inside)
+    if initial == "fitted":
+        return fitted_field(pair.chance, likeliest, pair.inside_a)
+    return median(_filled(likeliest, pair.inside_a))
 
 
 def condition_stage1(config: MatchConfig, pair: Volume, start: Tensor) -> Tensor:
