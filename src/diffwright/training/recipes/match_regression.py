@@ -56,7 +56,7 @@ class MatchRegressionTask(MatchStage1Task):
         return stage_loss(model, 1, x0, log_b, start, lesson.flow, lesson.visible)
 
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
-        """Errors of the field, and of the cleaned field that it started from."""
+        """Errors of the field, and of the fitted field that it started from."""
         device = next(self.model.denoiser(1).parameters()).device
         model = self.model.to(device)
 

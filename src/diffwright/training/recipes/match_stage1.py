@@ -1,6 +1,6 @@
 """Recipe ``match-stage1``: the diffusion that turns a noisy first guess of the field into a plausible one.
 
-The features are frozen. The first guess is theirs, cleaned or by plain argmax, or a spoiled truth, so that the stage
+The features are frozen. The first guess is theirs, fitted or by plain argmax, or a spoiled truth, so that the stage
 also mends what another matcher gives. The model it writes holds the features too.
 """
 
@@ -32,7 +32,7 @@ from diffwright.training.recipes.match_features import FeatureLosses
 STARTS = (
     0.5,
     0.65,
-)  # up to which chance a pair starts from the cleaned field, and from the argmax; then spoiled
+)  # up to which chance a pair starts from the fitted field, and from the argmax; then spoiled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ class MatchStage1Task:
         return loss + more, {**figures, **others}
 
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
-        """Errors of one sample, and of the cleaned field that it started from."""
+        """Errors of one sample, and of the fitted field that it started from."""
         device = next(self.model.denoiser(1).parameters()).device
         model = self.model.to(device)
 
@@ -149,11 +149,11 @@ def compared(model: MatchModel, lesson: Lesson) -> Volume:
 
 @torch.no_grad()
 def first_guess(pair: Volume, lesson: Lesson, generator: torch.Generator) -> Tensor:
-    """Choose for each pair the field that enters stage 1: cleaned, by argmax, or a spoiled truth, (B, 2, h, w)."""
-    cleaned, hard = initial_field(pair), initial_field(pair, "argmax")
-    spoiled = perturbed(field_of_flow(lesson.flow, cleaned.shape[-2:]), generator)  # type: ignore[arg-type]
-    chance = torch.rand((len(cleaned), 1, 1, 1), generator=generator, device=cleaned.device)
-    return torch.where(chance < STARTS[0], cleaned, torch.where(chance < STARTS[1], hard, spoiled))
+    """Choose for each pair the field that enters stage 1: fitted, by argmax, or a spoiled truth, (B, 2, h, w)."""
+    fitted, hard = initial_field(pair), initial_field(pair, "argmax")
+    spoiled = perturbed(field_of_flow(lesson.flow, fitted.shape[-2:]), generator)  # type: ignore[arg-type]
+    chance = torch.rand((len(fitted), 1, 1, 1), generator=generator, device=fitted.device)
+    return torch.where(chance < STARTS[0], fitted, torch.where(chance < STARTS[1], hard, spoiled))
 
 
 def one_stage(model: MatchModel) -> MatchModel:
