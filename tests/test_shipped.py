@@ -2,11 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from diffwright.cli.main import main
+from diffwright.matching.matcher import Matcher
+from diffwright.matching.model import MatchConfig
 from diffwright.metrics.judge import Judge
+from diffwright.training.pairs.textures import texture
 from diffwright.weights.load import load
 from diffwright.weights.names import POCKET, shipped_names
 
@@ -44,6 +48,47 @@ def test_stock_diffusers_opens_pocket_unchanged():
     pipe.set_progress_bar_config(disable=True)
     out = pipe("a red mug on grass", num_inference_steps=2, generator=torch.Generator().manual_seed(0))
     assert out.images[0].size == (64, 64)
+
+
+@pytest.fixture(scope="module")
+def matcher():
+    return Matcher.from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return texture(np.random.Generator(np.random.PCG64([77, 1])), 384)
+
+
+def test_the_matcher_is_within_its_limit_and_its_confidence_is_fitted(matcher):
+    assert count(matcher.model) <= 4e6
+    assert matcher.model.config.stages == 2
+    assert matcher.model.config.confidence != MatchConfig().confidence
+
+
+def test_a_picture_matches_itself_and_a_shifted_one_within_two_pixels(matcher, drawn):
+    a = drawn[64:320, 64:320]
+    same = matcher.match(a, a)
+    assert np.linalg.norm(same.flow, axis=2).mean() < 1.0
+    assert same.confidence.mean() > 0.6
+    shifted = matcher.match(a, drawn[54:310, 78:334])
+    error = np.linalg.norm(shifted.flow - (-14.0, 10.0), axis=2)[:246, 14:]
+    assert np.median(error) < 3
+
+
+def test_a_picture_on_its_side_is_turned_first(matcher, drawn):
+    a = drawn[64:320, 64:320]
+    found = matcher.match(a, np.rot90(a))
+    assert found.rotation == 270
+    y, x = np.mgrid[:256, :256]
+    truth = np.stack([y, 255 - x], axis=2) - np.stack([x, y], axis=2)
+    assert np.median(np.linalg.norm(found.flow - truth, axis=2)) < 3
+
+
+def test_a_blank_picture_is_not_matched_with_confidence(matcher, drawn):
+    found = matcher.match(np.full((64, 64, 3), 117, np.uint8), drawn)
+    assert found.confidence.max() < 0.05
+    assert found.warnings
 
 
 def test_each_model_has_a_card():
