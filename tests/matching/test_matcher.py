@@ -39,7 +39,14 @@ def test_the_result_has_the_size_of_a_and_says_where_in_b(matcher, photo):
     assert set(out.timings) == {"read", "hypotheses", "features", "diffusion", "output"}
 
 
-@pytest.mark.parametrize("options", [PLAIN, MatchOptions.faithful(), replace(PLAIN, stages=0)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        replace(PLAIN, initial="cleaned"),
+        MatchOptions.faithful(),
+        replace(PLAIN, stages=0, initial="cleaned"),
+    ],
+)
 def test_a_picture_and_itself_stand_still_before_diffusion(matcher, photo, options):
     """Random features already tell cells apart; the random denoisers after them are no part of this."""
     a = photo(64, 64)

@@ -6,6 +6,7 @@ from torch import nn
 
 from diffwright.core.errors import ConfigError
 from diffwright.core.seeding import generators
+from diffwright.matching import cascade
 from diffwright.matching.fields import resize_field
 from diffwright.matching.nets import Features
 from diffwright.matching.stages import (
@@ -186,3 +187,15 @@ def test_each_step_is_told(model):
         lambda stage, step, level, fields: told.append((stage, step, level.time, tuple(fields.shape))),
     )
     assert told == [(1, 0, 1.0, (1, 2, 2, 8, 8)), (1, 1, 0.6, (1, 2, 2, 8, 8))]
+
+
+def test_a_field_that_entered_comes_back_where_the_features_support_it_better():
+    """Identical pictures: the start leads each cell to itself, random denoisers away from it."""
+    model = tiny_match.model()
+    code, fine = tiny_match.codes(8, 8), tiny_match.codes(32, 32)
+    a = Features((code,), fine)
+    options = MatchOptions(reverse="off", initial="argmax")
+    checked = cascade.run(model, a, a, generators([0]), options)
+    plain = cascade.run(model, a, a, generators([0]), replace(options, check=False))
+    assert float(plain.field.norm(dim=1).mean()) > 0.5
+    assert float(checked.field.norm(dim=1).mean()) < 0.2 * float(plain.field.norm(dim=1).mean())

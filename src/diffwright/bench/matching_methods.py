@@ -35,6 +35,7 @@ ABLATIONS = {
     "no_self_conditioning": replace(OURS, self_conditioning=False),
     "recentred": replace(OURS, recentre=True),
     "mean_of_samples": replace(OURS, average="mean"),
+    "no_check": replace(OURS, check=False),
     "one_sample": replace(OURS, samples=1),
 }
 """What can be switched without training, each against ``OURS``."""

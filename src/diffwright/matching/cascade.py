@@ -28,6 +28,9 @@ from diffwright.matching.stages import (
     volume,
 )
 
+LEAST_GAIN = 0.01
+"""Cosine by which an earlier field must be supported better to come back."""
+
 BENEFIT = 0.02
 """A given field is kept where its similarity is at most this much below that of the own one."""
 
@@ -126,9 +129,12 @@ def _one_way(
     if given is not None:
         fine = _merged(fine, given, lambda field: _support2(fine_a, fine_b, field))
     second = run_stage2(model, a, b, fine, generators, options, on_field)
+    field = second.field
+    if options.check:
+        field = _best_supported(fine_a, fine_b, field, (resize_field(start, size_of(fine_a)), fine))
     zoom = fine_a.shape[-1] / start.shape[-1]
     both = (_resized(spread1 * zoom, fine_a).square() + spread(second.samples).square()).sqrt()
-    return Cascade(second.field, _both(first, second, zoom), second.samples, both, start, first.field, top)
+    return Cascade(field, _both(first, second, zoom), second.samples, both, start, first.field, top)
 
 
 def _both(first: StageOutput, second: StageOutput, zoom: float) -> Tensor:
@@ -142,6 +148,16 @@ def _merged(own: Tensor, given: Tensor, support: Callable[[Tensor], Tensor]) -> 
     known = given.isfinite().all(dim=1, keepdim=True)
     filled = torch.where(known, given, own)
     return torch.where(known & (support(filled) >= support(own) - BENEFIT), filled, own)
+
+
+def _best_supported(a: Tensor, b: Tensor, field: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """Put another field in a field's place wherever the fine features support that one better."""
+    support = _support2(a, b, field)
+    for other in others:
+        theirs = _support2(a, b, other)
+        better = theirs > support + LEAST_GAIN
+        field, support = torch.where(better, other, field), torch.where(better, theirs, support)
+    return field
 
 
 def _support1(pair: Volume, field: Tensor) -> Tensor:
