@@ -106,7 +106,7 @@ def record_friction(optimizer: DiffGrad, every: int = 1) -> Iterator[list[list[F
             rows.append(friction_statistics(watched))
             return loss
 
-        return (args[0], measured), {}
+        return (*args[:1], measured), {}
 
     handle = optimizer.register_step_pre_hook(before)
     try:
