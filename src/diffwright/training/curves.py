@@ -15,7 +15,7 @@ import numpy as np
 from diffwright.core.errors import InputError
 from diffwright.viz.plots import curves
 
-POINTS = 60
+POINTS = 40
 """Points of a curve; each is the mean over its part of the run."""
 
 
