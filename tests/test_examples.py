@@ -47,8 +47,11 @@ def test_paint_and_judge(small, capsys):
 
 def test_the_ten_lines_of_the_optimizer_guide_train():
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     import diffwright as dw
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # other tests began without mixed precision
 
     guide = (EXAMPLES.parent / "docs" / "optim.md").read_text("utf-8")
     (lines,) = re.findall(r"```python\n(accelerator = .*?)```", guide, re.S)
@@ -67,6 +70,7 @@ def test_the_ten_lines_of_the_optimizer_guide_train():
     }
     before = given["model"].weight.detach().clone()
     exec(lines, given)
+    AcceleratorState._reset_state(reset_partial_state=True)
     assert given["scheduler"].get_last_lr()[0] < 1e-5
     assert float((given["model"].weight - before).abs().min()) > 1e-3
 

@@ -83,7 +83,7 @@ def fuse(found: Tensor, coefficients: Sequence[float]) -> Tensor:
 
 
 def fit(found: Tensor, correct: Tensor, ridge: float = 1e-2, rounds: int = 30) -> tuple[float, ...]:
-    """Fit the coefficients of ``fuse`` by logistic regression (Newton's method).
+    """Fit the coefficients of ``fuse`` by logistic regression (Newton's method, steps halved until they help).
 
     Args:
         found: Evidence of many matches.
@@ -107,11 +107,20 @@ def fit(found: Tensor, correct: Tensor, ridge: float = 1e-2, rounds: int = 30) -
     penalty = torch.eye(x.shape[1], dtype=x.dtype) * ridge * len(x) / 100
     penalty[0, 0] = 1e-9
     beta = x.new_zeros(x.shape[1])
+
+    def loss(beta: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(x @ beta, y, reduction="sum") + beta @ penalty @ beta / 2
+
     for _ in range(rounds):
         p = (x @ beta).sigmoid()
         gradient = x.T @ (p - y) + penalty @ beta
         curvature = x.T @ (x * (p * (1 - p)).clamp(min=1e-6)[:, None]) + penalty
-        beta = beta - torch.linalg.solve(curvature, gradient).clamp(-4, 4)
+        step, before = torch.linalg.solve(curvature, gradient), loss(beta)
+        for _ in range(30):
+            if loss(beta - step) <= before:
+                break
+            step = step / 2
+        beta = beta - step
     return tuple(beta.tolist())
 
 

@@ -22,7 +22,7 @@ def test_strips_are_whole(strips):
         assert strip.image.shape == strip.clean.shape == strip.source.shape == (32, 128, 3)
         assert strip.image.dtype == strip.source.dtype == np.uint8
         assert strip.mask.shape == (32, 128)
-        assert 0.02 < strip.mask.mean() < 0.8
+        assert 0.02 < strip.mask.mean() < 0.9  # the widest faces of `make fonts` cover four fifths
         assert strip.text == strip.ask.text
         assert strip.boxes.shape == (len(strip.text), 4)
         assert (strip.boxes[:, 2:] >= strip.boxes[:, :2]).all()
