@@ -2,6 +2,8 @@
 
 import io
 import json
+import tarfile
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 
 from diffwright.bench import harness, optim, optim_images, optim_regret, optim_synthetic
 from diffwright.bench.optim_nets import resnet20, resnet50, shapes_of
-from diffwright.bench.optim_pictures import read_jpeg_scans, rotated
+from diffwright.bench.optim_pictures import read_cifar100, read_jpeg_scans, rotated
 from diffwright.core.errors import ConfigError, InputError
 
 
@@ -149,3 +151,35 @@ def test_a_missing_or_foreign_file_is_named(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(1))
     with pytest.raises(InputError, match="lacks header"):
         optim.run(True, parts=("images",), cifar=tmp_path / "other.npz")
+
+
+def archive_of(path, **members):
+    """A small stand-in for the official CIFAR-100 archive: rows of coarse class, fine class and a picture."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, count in members.items():
+            rows = np.zeros((count, 3074), np.uint8)
+            rows[:, 1] = np.arange(count)
+            rows[:, 2:] = np.random.default_rng(0).integers(0, 256, (count, 3072))
+            entry = tarfile.TarInfo(f"cifar-100-binary/{name}.bin")
+            entry.size = rows.nbytes
+            archive.addfile(entry, io.BytesIO(rows.tobytes()))
+    return path
+
+
+def test_cifar100_is_read_as_far_as_the_limit_and_what_lacks_is_named(tmp_path):
+    whole = read_cifar100(archive_of(tmp_path / "whole.tar.gz", train=10, test=4), limit=5)
+    assert (len(whole.train), len(whole.test), whole.classes) == (5, 4, 100)
+    assert whole.train_labels.tolist() == [0, 2, 4, 6, 9]
+    with pytest.raises(InputError, match=r"no cifar-100-binary/test\.bin"):
+        read_cifar100(archive_of(tmp_path / "half.tar.gz", train=10))
+
+
+def test_a_line_that_a_killed_run_left_half_written_is_run_again(tmp_path):
+    trial = optim_images.plan("cifar10", ["adam"], net="resnet8", epochs=1, batch=8, limit=8, bf16=False)[0]
+    file = tmp_path / "results.jsonl"
+    line = json.dumps({**asdict(trial), "accuracy": 50.0})
+    file.write_text(line + "\n" + line[:40])
+    assert optim_images._finished(file) == {trial: {"accuracy": 50.0}}
+    other = replace(trial, seed=1)
+    optim_images._append(file, {**asdict(other), "accuracy": 60.0})
+    assert optim_images._finished(file) == {trial: {"accuracy": 50.0}, other: {"accuracy": 60.0}}

@@ -209,8 +209,7 @@ def figures(
             report(progress, f"{trial.data} {trial.arm} seed {trial.seed}", number, len(trials))
             if trial not in done:
                 done[trial] = train(trial, pictures, 4 if quick else None, device)
-                with Path(results).open("a") as file:
-                    file.write(json.dumps({**asdict(trial), **done[trial]}) + "\n")
+                _append(Path(results), {**asdict(trial), **done[trial]})
         found |= compare(pictures.name, {trial: done[trial]["accuracy"] for trial in trials})
     return found
 
@@ -258,6 +257,13 @@ def _data(cifar: str | Path | None, cifar100: str | Path | None, limit: int | No
     elif chosen:
         chosen.append(rotated(chosen[0]))
     return chosen
+
+
+def _append(file: Path, row: dict[str, Any]) -> None:
+    """Add a line; one that a killed run left half-written is closed first."""
+    torn = file.exists() and file.read_bytes()[-1:] not in (b"", b"\n")
+    with file.open("a") as stream:
+        stream.write("\n" * torn + json.dumps(row) + "\n")
 
 
 def _finished(file: Path) -> dict[Trial, dict[str, float]]:
