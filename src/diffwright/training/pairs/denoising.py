@@ -7,7 +7,7 @@ from diffwright.matching.diffusion import q_sample, table
 from diffwright.matching.fields import field_of_flow
 from diffwright.matching.model import MatchModel
 from diffwright.matching.stages import predict, to_field, to_variable
-from diffwright.training.pairs.losses import FARTHEST, field_loss, variable_loss
+from diffwright.training.pairs.losses import FARTHEST, field_loss, truth_in_cells, variable_loss
 from diffwright.training.pairs.stream import Lesson
 
 SELF_CONDITIONED = 0.5  # share of the steps in which a network reads its own first prediction
@@ -86,14 +86,13 @@ def stage_loss(
     config, width = model.config, start.shape[-1]
     field = to_field(config, stage, x0, start)
     scale = width if config.variable == "fraction" else config.residual_scale[stage - 1]
-    with torch.no_grad():
-        entered = field_loss(start, log_b, flow, visible, scale)[1]["aepe_px"]
-    if config.variable != "companded":
+    if config.variable == "companded":
+        loss, figures = variable_loss(
+            x0, field, log_b, flow, visible, lambda truth: to_variable(config, stage, truth, start)
+        )
+    else:
         loss, figures = field_loss(field, log_b, flow, visible, scale)
-        return loss, {**figures, "start_aepe_px": entered}
-
-    def variable(truth: Tensor) -> Tensor:
-        return to_variable(config, stage, truth, start)
-
-    loss, figures = variable_loss(x0, field, log_b, flow, visible, variable)
-    return loss, {**figures, "start_aepe_px": entered}
+    cell = flow.shape[-1] // width
+    truth, seen = truth_in_cells(flow, visible, cell)
+    entered = (start - truth).norm(dim=1)[seen].sum() / seen.sum().clamp(min=1) * cell
+    return loss, {**figures, "start_aepe_px": entered.detach()}
