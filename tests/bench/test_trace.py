@@ -4,6 +4,7 @@ import torch
 
 from diffwright.bench import trace, trace_claims
 from diffwright.bench.trace_prompts import CASES, SEEDS, Case
+from diffwright.bench.trace_tables import pooled
 from diffwright.metrics.judge import Judge
 from diffwright.tracing.effects import Scores
 from diffwright.tracing.result import Trace, TraceResult
@@ -141,7 +142,7 @@ def test_the_random_twin_leaves_the_model_alone():
     assert twin.vae is pipe.vae
 
 
-def test_the_claims_run_on_a_random_model(judge, monkeypatch):
+def test_the_claims_run_on_a_random_model(judge, monkeypatch, tmp_path):
     monkeypatch.setattr(trace_claims, "LEAST_CLEAN", 0.0)
     monkeypatch.setattr(trace_claims, "LEAST_LOSS", -1.0)
     cases = (
@@ -150,7 +151,13 @@ def test_the_claims_run_on_a_random_model(judge, monkeypatch):
     )
     told = []
     plan = trace_claims.Plan(cases, (1,), cases[:1], QUICK)
-    found = trace_claims.figures(pipeline("pocket"), judge, plan, lambda *step: told.append(step))
+    found = trace_claims.figures(pipeline("pocket"), judge, plan, lambda *step: told.append(step), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "effects.csv",
+        "text.png",
+        "controls.png",
+        "unet.png",
+    }
     assert {
         "te_attn0_last_share", "te_attn0_last_share_embedding", "te_attn0_last_share_other",
         "te_attn0_last_share_random", "te_mid_mlp_share", "te_top1_rate", "te_total_effect",
@@ -169,3 +176,27 @@ def test_where_nothing_is_lost_only_controls_remain(judge, monkeypatch):
     assert found["trace_informative_share"].value == 0
     assert "te_attn0_last_share" not in found
     assert "te_attn0_last_share_random" in found
+
+
+def test_effects_are_pooled_over_tokens_of_one_role_and_then_over_prompts():
+    def result(effects, span):
+        states = tuple(State("te.0.attn", "attn", 0, token) for token in range(1, 5))
+        signed = np.array(effects, dtype=float)[:, None]
+        scores = Scores(np.ones(1), np.zeros(1), signed)
+        trace = Trace(states, {"judge": scores})
+        return TraceResult(
+            prompt="p",
+            subject="s",
+            tokens={"te": ("<", "a", "b", "c", ">")},
+            spans={"te": span},
+            traces={"text": trace},
+        )
+
+    rows = pooled(
+        "subject",
+        [("kind", result([1, 2, 3, 5], (1, 2))), ("kind", result([4, 6, 8, 1], (1, 1)))],
+        "text",
+        "judge",
+    )
+    by_role = {row.role: (row.prompts, row.effect) for row in rows}
+    assert by_role == {"first subject": (1, 1), "last subject": (2, 3), "after": (2, 5), "end": (2, 3)}

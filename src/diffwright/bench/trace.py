@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -32,13 +33,20 @@ PAIR = ("a photo of a painting", "an image of van gogh")
 """Conditions of the clean and the corrupted run where only speed and exactness count."""
 
 
-def run(quick: bool, progress: Progress | None = None, *, parts: Sequence[str] = PARTS) -> dict[str, Figure]:
+def run(
+    quick: bool,
+    progress: Progress | None = None,
+    *,
+    parts: Sequence[str] = PARTS,
+    tables: Path | None = None,
+) -> dict[str, Figure]:
     """Measure causal tracing.
 
     Args:
         quick: fewer repetitions, a sample of the naive runs, few prompts: under two minutes.
         progress: is told the steps done; may cancel.
         parts: which of ``PARTS`` to measure.
+        tables: folder for the effects behind the claims, pooled over prompts, and their pictures.
 
     Returns:
         ``text_speedup``, ``text_speedup_prompt_rows``, ``text_max_abs_diff``, ``seconds_text_trace_clip_l``,
@@ -58,7 +66,7 @@ def run(quick: bool, progress: Progress | None = None, *, parts: Sequence[str] =
         found |= unet_speed(pipe, steps=2 if quick else 5, every=6 if quick else 1)
     if "claims" in parts:
         plan = trace_claims.quick_plan() if quick else trace_claims.Plan()
-        found |= trace_claims.figures(pipe, Judge.from_pretrained(), plan, progress)
+        found |= trace_claims.figures(pipe, Judge.from_pretrained(), plan, progress, tables)
     return found
 
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 
 from diffwright.bench.harness import Figure
 from diffwright.bench.trace_prompts import CASES, NOISE, SEEDS, STEPS, Case
+from diffwright.bench.trace_tables import pooled, write_tables
 from diffwright.core.progress import Progress, report
 from diffwright.metrics.judge import Judge
 from diffwright.metrics.statistics import bootstrap_interval, spearman
@@ -66,7 +68,9 @@ def quick_plan() -> Plan:
     return Plan(few, SEEDS[:1], few[:1], Sampling(steps=4, half=True))
 
 
-def figures(pipe: Any, judge: Judge, plan: Plan, progress: Progress | None = None) -> dict[str, Figure]:
+def figures(
+    pipe: Any, judge: Judge, plan: Plan, progress: Progress | None = None, tables: Path | None = None
+) -> dict[str, Figure]:
     """Test the claims.
 
     Args:
@@ -74,6 +78,7 @@ def figures(pipe: Any, judge: Judge, plan: Plan, progress: Progress | None = Non
         judge: reads its pictures.
         plan: how much is traced.
         progress: is told the samples done; may cancel.
+        tables: folder for the pooled effects and their pictures.
 
     Returns:
         The figures; those by the judge are left out where no sample loses anything.
@@ -102,6 +107,8 @@ def figures(pipe: Any, judge: Judge, plan: Plan, progress: Progress | None = Non
         found |= unet_figures(results, "judge")
         found |= {f"{name}_latent": figure for name, figure in unet_figures(results, "latent").items()}
         found |= _correlation([result for _, result in results])
+    traced = [(case.attribute, result) for case, result in results]
+    rows = [row for part in ("text", "unet") for row in pooled("subject", traced, part, "judge")]
     for name, model, word in (
         ("embedding", pipe, "subject"),
         ("other", pipe, "other"),
@@ -109,8 +116,14 @@ def figures(pipe: Any, judge: Judge, plan: Plan, progress: Progress | None = Non
     ):
         screened = [_embedded(model, case, getattr(case, word), plan) for case in plan.cases]
         found |= {f"{key}_{name}": f for key, f in text_figures(screened, "embedding").items()}
-    cases = zip(plan.random_cases, painted, strict=True)
-    found |= {f"{name}_random": figure for name, figure in unet_figures(list(cases), "latent").items()}
+        attributes = [case.attribute for case in plan.cases]
+        arm = "subject" if name == "embedding" else name
+        rows += pooled(arm, zip(attributes, screened, strict=True), "text", "embedding")
+    cases = list(zip(plan.random_cases, painted, strict=True))
+    found |= {f"{name}_random": figure for name, figure in unet_figures(cases, "latent").items()}
+    rows += pooled("random", ((case.attribute, result) for case, result in cases), "unet", "latent")
+    if tables is not None:
+        write_tables(tables, rows)
     return found
 
 

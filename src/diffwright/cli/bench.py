@@ -42,7 +42,7 @@ class Bench(OutputFlags):
     views: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder that keeps the rendered views of bench matching."""
     tables: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the scores of every pair of bench matching."""
+    """Folder for the scores of every pair of bench matching, or for the effects and pictures behind bench trace."""
     export: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Only write the cases of bench editing into this folder, for any other editor."""
     score: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None

@@ -41,7 +41,7 @@ def draw(result: Any, path: Path, metric: str | None = None) -> Path:
     maps = _maps(result, metric)
     heights = [0.34 * max(len(grid) for _, _, grid in row) + 1.0 for row in maps]
     heights += [2.9] if "unet" in result.traces else []
-    figure = _figure(9.0, sum(heights) + 0.4)
+    figure = blank(9.0, sum(heights) + 0.4)
     figure.suptitle(f"{result.prompt}   (subject: {result.subject})", x=0.01, ha="left", fontsize=10)
     parts = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
     for row, part in zip(maps, parts, strict=False):
@@ -52,7 +52,12 @@ def draw(result: Any, path: Path, metric: str | None = None) -> Path:
     return path
 
 
-def _figure(width: float, height: float) -> Any:
+def blank(width: float, height: float) -> Any:
+    """Open an empty figure of so many inches, without a window.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -129,7 +134,7 @@ def draw_threshold(scores: np.ndarray, path: Path, *, axis: str = "mean restored
         MissingExtra: matplotlib is not installed.
     """
     threshold = pick_threshold(scores)
-    figure = _figure(6.0, 3.6)
+    figure = blank(6.0, 3.6)
     plot = figure.add_subplot()
     plot.spines[["top", "right"]].set_visible(False)
     plot.hist(np.asarray(scores).ravel(), bins=40, color=COLORS["resnet"])
