@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from diffwright.concepts.modes import MODES, frame_of, solve, spectrum
+from diffwright.concepts.modes import MODES, Frame, Triangle, frame_of, solve, spectrum
 from diffwright.concepts.solve import ridge
 from diffwright.core.errors import ConfigError, InputError
 
@@ -84,6 +84,18 @@ def test_modes_order_by_how_much_they_hold():
     assert drift["legacy"] == drift["ridge"]
 
 
+@pytest.mark.parametrize("mode", ["preserve", "covariance"])
+def test_many_and_few_held_rows_have_the_same_prices(mode):
+    keys, _, held = problem(9, held=11)
+    few = frame_of(mode, held, lam=0.5, weight=4.0)
+    empty = 2.0 if mode == "covariance" else 1.0  # a row of zeros counts in the mean
+    many = frame_of(mode, torch.cat([held, 0 * held]), lam=0.5, weight=4.0 * empty)
+    assert (type(few), type(many)) == (Frame, Triangle)
+    torch.testing.assert_close(few(keys) @ few(keys).T, many(keys) @ many(keys).T)
+    torch.testing.assert_close(few.back(few(keys)), many.back(many(keys)))
+    assert few.free == many.free == 12
+
+
 def test_spectra_are_the_same_from_both_sides():
     rows = draw(5, 7, 7)
     tall, wide = torch.cat([rows, draw(6, 1, 7)]), rows[:6]
@@ -106,6 +118,8 @@ def test_unfit_requests_are_refused():
         frame_of("nullspace", held, lam=1.0)
     with pytest.raises(ConfigError, match="all 12 directions"):
         frame_of("null-space", held, lam=1.0, null_threshold=1e-9)
+    with pytest.raises(ConfigError, match="too small"):
+        frame_of("preserve", 1e9 * held[:, :1].expand(-1, 12), lam=1e-12)
     with pytest.raises(ConfigError, match="above 0"):
         frame_of("ridge", held, lam=0.0)
     for mode in ("preserve", "covariance", "null-space"):

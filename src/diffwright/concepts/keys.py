@@ -116,7 +116,10 @@ def rows_of(
     read, stream = _activations(pipe, site, needs, (ids, mask), aim)
 
     def rows(of: Activations, phrase: Phrase, positions: list[int]) -> Tensor:
-        return of[phrase][[needs[phrase][position] for position in positions]]
+        known = needs[phrase]
+        if positions == list(known):
+            return of[phrase]
+        return of[phrase][[known[position] for position in positions]]
 
     found = [
         Rows(rows(read, a, at_a), rows(read, b, at_b), rows(stream, b, at_b) - rows(stream, a, at_a))
@@ -193,10 +196,14 @@ def _activations(
             ids, mask = (both[part, : lengths[part[-1]]] for both in tokens)
             keys, beside = _read_by_text(pipe, site, ids, mask, aim)
         beside = keys.new_zeros(*keys.shape[:2], 1) if beside is None else beside
-        for number, i in enumerate(part):
-            at = list(needs[phrases[i]])
-            read[phrases[i]] = keys[number, at].double()
-            stream[phrases[i]] = beside[number, at].double()
+        each = [phrases[i] for i in part]
+        counts = [len(needs[phrase]) for phrase in each]
+        at = (
+            torch.arange(len(part)).repeat_interleave(torch.tensor(counts)),
+            torch.tensor([position for phrase in each for position in needs[phrase]]),
+        )
+        read |= zip(each, keys[at].double().split(counts), strict=True)
+        stream |= zip(each, beside[at].double().split(counts), strict=True)
     return read, stream
 
 

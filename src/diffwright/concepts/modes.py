@@ -1,6 +1,7 @@
 """How an edit is held back: five modes, each a price on the directions in which a linear map may change.
 
-Every mode is one rule for how far the principal directions of the held rows are shrunk before the same solve.
+Every mode is one rule for how far the principal directions of the held rows are shrunk before the same solve; where
+the rows are many, a triangular factor of the same prices saves their decomposition.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffwright.concepts.solve import Factors, ridge
+from diffwright.concepts.solve import Factors, cholesky, ridge
 from diffwright.core.checks import one_of
 from diffwright.core.errors import ConfigError, InputError
 
@@ -36,15 +37,42 @@ class Frame(NamedTuple):
         """Multiply rows (N, I) by B."""
         return self.scale * (rows - (rows @ self.directions * self.shrink) @ self.directions.T)
 
+    def back(self, rows: Tensor) -> Tensor:
+        """Multiply rows (N, I) by B^T, which is B."""
+        return self(rows)
+
     @property
     def free(self) -> int:
         """Number of input directions that are not forbidden."""
         return len(self.directions) - int((self.shrink == 1).sum())
 
 
+class Triangle(NamedTuple):
+    """A matrix B = L^-T with the prices L L^T: a change D = Y B^T of the map costs |Y|^2.
+
+    Attributes:
+        lower: L (I, I).
+    """
+
+    lower: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Multiply rows (N, I) by B."""
+        return torch.linalg.solve_triangular(self.lower, rows.T, upper=False).T
+
+    def back(self, rows: Tensor) -> Tensor:
+        """Multiply rows (N, I) by B^T."""
+        return torch.linalg.solve_triangular(self.lower.T, rows.T, upper=True).T
+
+    @property
+    def free(self) -> int:
+        """Number of input directions: none is forbidden."""
+        return len(self.lower)
+
+
 def frame_of(
     mode: str, held: Tensor, *, lam: float, weight: float = 1.0, null_threshold: float = 1e-2
-) -> Frame:
+) -> Frame | Triangle:
     """Turn a mode and its held rows into prices.
 
     With H the held rows, each mode minimises ``sum_i |D k_i - r_i|^2 + lam |D|^2`` and
@@ -67,7 +95,7 @@ def frame_of(
         held (H, I)
 
     Raises:
-        ConfigError: unknown mode, ``lam`` not above 0, or no direction is left free.
+        ConfigError: unknown mode, ``lam`` not above 0 or too small beside the held rows, or no direction is left free.
         InputError: the mode holds rows, but there are none.
     """
     one_of("mode", mode, MODES)
@@ -80,6 +108,10 @@ def frame_of(
         raise InputError(
             f"Mode {mode!r} holds nothing; name concepts or prompts to preserve, or use 'ridge'."
         )
+    if mode == "covariance":
+        weight = weight / len(held)
+    if mode != "null-space" and len(held) >= held.shape[1]:
+        return Triangle(cholesky(weight * (held.T @ held), lam))
     energy, directions = spectrum(held)
     if mode == "null-space":
         forbidden = energy > null_threshold * energy.max()
@@ -89,8 +121,7 @@ def frame_of(
                 f"now {null_threshold:g}, or hold fewer."
             )
         return Frame(scale, directions[:, forbidden], energy.new_ones(int(forbidden.sum())))
-    price = weight * energy / (len(held) if mode == "covariance" else 1)
-    return Frame(scale, directions, 1 - (1 + price / lam).rsqrt())
+    return Frame(scale, directions, 1 - (1 + weight * energy / lam).rsqrt())
 
 
 def spectrum(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,11 +138,11 @@ def spectrum(rows: Tensor) -> tuple[Tensor, Tensor]:
     return energy.clamp_min(0), directions
 
 
-def solve(frame: Frame, keys: Tensor, residuals: Tensor) -> Factors:
+def solve(frame: Frame | Triangle, keys: Tensor, residuals: Tensor) -> Factors:
     """Solve for the cheapest change that adds ``residuals`` at ``keys``, at the prices of a frame.
 
     Shapes:
         keys (N, I), residuals (N, O) -> up (O, R), down (R, I)
     """
     up, down = ridge(frame(keys), residuals, 1.0)
-    return Factors(up, frame(down))
+    return Factors(up, frame.back(down))

@@ -98,11 +98,16 @@ def duals(keys: Tensor, lam: float) -> Tensor:
     """
     rows, width = keys.shape
     if rows < width:
-        return torch.cholesky_solve(keys, _cholesky(keys @ keys.T, lam))
-    return torch.cholesky_solve(keys.T, _cholesky(keys.T @ keys, lam)).T
+        return torch.cholesky_solve(keys, cholesky(keys @ keys.T, lam))
+    return torch.cholesky_solve(keys.T, cholesky(keys.T @ keys, lam)).T
 
 
-def _cholesky(gram: Tensor, lam: float) -> Tensor:
+def cholesky(gram: Tensor, lam: float) -> Tensor:
+    """Factor gram + lam I = L L^T.
+
+    Raises:
+        ConfigError: ``lam`` is too small for the rounding of the matrix.
+    """
     factor, info = torch.linalg.cholesky_ex(
         gram + lam * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     )
