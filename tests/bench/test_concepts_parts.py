@@ -1,9 +1,16 @@
 import pytest
 import torch
 
-from diffwright.bench import concepts_baselines, concepts_export, concepts_mass, concepts_wordings
+from diffwright.bench import (
+    concepts_baselines,
+    concepts_export,
+    concepts_mass,
+    concepts_sites,
+    concepts_wordings,
+)
 from diffwright.bench.clip_l import clip_l_pipeline
 from diffwright.concepts.judged import Change, Gallery, Plan
+from diffwright.concepts.sweep import candidates
 from diffwright.core.errors import MissingExtra
 from diffwright.metrics.judge import Judge
 from diffwright.world.vocabulary import ATTRIBUTES
@@ -34,7 +41,8 @@ def test_other_words_are_judged_by_four_figures(gallery):
     scripted = Flattering(gallery.pipe, None)
     found = concepts_wordings.figures(scripted, [CHANGE], sentences=4)
     assert {name: figure.value for name, figure in found.items()} == {
-        f"{name}_efficacy": 1.0 for name in ("paraphrase", "case", "typo", "position")
+        "paraphrase_share": 1.0,
+        **{f"{name}_efficacy": 1.0 for name in ("paraphrase", "case", "typo", "position")},
     }
     assert "4 unseen sentences; 4 pictures" in found["paraphrase_efficacy"].note
 
@@ -98,3 +106,28 @@ def test_without_peft_the_bench_says_what_to_install(monkeypatch):
     monkeypatch.setattr(concepts_export, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="pip install peft"):
         concepts_export.figures()
+
+
+def test_trace_effects_and_edits_are_ranked_over_the_same_sites(gallery, monkeypatch):
+    deep = ["te.0.attn", "te.0.mlp", "te.1.attn", "te.1.mlp"]
+    effects = {site: 1.0 - 0.1 * number for number, site in enumerate(deep)} | {"unet.mid.attn2.0": -1.0}
+    monkeypatch.setattr(
+        concepts_sites, "effect_of", lambda site, given: given.get(site.rpartition(".")[0], -1.0)
+    )
+    monkeypatch.setattr(concepts_sites, "traced", lambda *_: effects)
+    found = concepts_sites.figures(gallery, [CHANGE])
+    assert set(found) == {
+        "site_rank_correlation", "site_rank_correlation_depth", "site_rank_correlation_pooled",
+        "site_rank_correlation_depth_pooled", "site_agreement",
+    }  # fmt: skip
+    assert found["site_rank_correlation"].value == found["site_rank_correlation_pooled"].value
+    assert -1 <= found["site_rank_correlation"].value <= 1
+
+
+def test_the_source_of_a_change_is_traced_at_every_site_that_is_swept(gallery):
+    effects = concepts_sites.traced(gallery, CHANGE, 1, (1,))
+    swept = {
+        site.rpartition(".")[0] for choice in candidates(gallery.pipe, brief=True) for site in choice.site
+    }
+    assert {site for site in swept if site.startswith("te")} <= set(effects)
+    assert any(site.startswith("unet") and ".attn2." in site for site in effects)

@@ -10,14 +10,20 @@ from typing import Any
 
 import torch
 
-from diffwright.bench import concepts_baselines, concepts_export, concepts_mass, concepts_wordings
+from diffwright.bench import (
+    concepts_baselines,
+    concepts_export,
+    concepts_mass,
+    concepts_sites,
+    concepts_wordings,
+)
 from diffwright.bench.baselines.quickfix_published import published_edit
 from diffwright.bench.clip_l import clip_l_pipeline
 from diffwright.bench.harness import Figure
 from diffwright.concepts.choice import PAPER_TEMPLATES, Choice, default_choice
 from diffwright.concepts.edit import edit_concepts
 from diffwright.concepts.judged import Change, Gallery, Plan, try_all
-from diffwright.concepts.pairs import TEST
+from diffwright.concepts.pairs import DEVELOPMENT, TEST
 from diffwright.concepts.sweep import make_edit
 from diffwright.core.errors import JobFailed
 from diffwright.core.progress import Progress, report
@@ -26,7 +32,7 @@ from diffwright.diffusion.sites import find
 from diffwright.metrics.judge import Judge
 from diffwright.weights.load import load
 
-PARTS = ("speed", "mass", "quality", "wordings", "closed_forms", "trainings")
+PARTS = ("speed", "mass", "quality", "wordings", "closed_forms", "trainings", "sites")
 PAIR = ("van gogh", "painting")
 PUBLISHED_KEYS = 291
 RACES = (TEST[0], TEST[1], TEST[3])
@@ -36,9 +42,10 @@ RACES = (TEST[0], TEST[1], TEST[3])
 def run(quick: bool, progress: Progress | None = None, *, parts: Sequence[str] = PARTS) -> dict[str, Figure]:
     """Measure the concept edit.
 
-    In UNet rows at 15 steps, guidance included, the full run costs about 120,000 for ``quality``, 40,000 for other
-    words, 30,000 for the closed forms and, for each of three races, 7,000 to compare and up to 120,000 to train three
-    learning rates for 2,000 steps, should none of them reach our efficacy before.
+    In UNet rows at 15 steps, guidance included, the full run costs about 120,000 for ``quality``, 60,000 for other
+    words, 30,000 for the closed forms, 70,000 to trace and sweep ten changes and, for each of three races, 7,000 to
+    compare and up to 120,000 to train three learning rates for 2,000 steps, should none of them reach our efficacy
+    before.
 
     Args:
         quick: fewer repetitions and pairs, under two minutes.
@@ -47,8 +54,8 @@ def run(quick: bool, progress: Progress | None = None, *, parts: Sequence[str] =
 
     Returns:
         ``edit_ms_clip_l``, ``reference_path_ratio``, ``revert_exact``, ``artifact_kib_clip_l``,
-        ``lora_max_abs_diff``, and those of ``quality``, ``concepts_mass``, ``concepts_wordings`` and
-        ``concepts_baselines``.
+        ``lora_max_abs_diff``, and those of ``quality``, ``concepts_mass``, ``concepts_wordings``,
+        ``concepts_baselines`` and ``concepts_sites``.
 
     Raises:
         WeightsError: the pocket model or the judge is missing or damaged.
@@ -80,6 +87,7 @@ def _judged_briefly(gallery: Gallery, few: Plan) -> dict[str, Callable[[], dict[
         "trainings": lambda: concepts_baselines.trainings(
             gallery, TEST[1:2], alone, rates=(1e-3,), checks=(1, 2), anchor_steps=1
         ),
+        "sites": lambda: concepts_sites.figures(gallery, DEVELOPMENT[1:2], prompts=1, seeds=(11,)),
     }
 
 
@@ -91,6 +99,7 @@ def _judged_fully(gallery: Gallery) -> dict[str, Callable[[], dict[str, Figure]]
             gallery, TEST, Plan(seeds=2, near=1, others=0)
         ),
         "trainings": lambda: concepts_baselines.trainings(gallery, RACES, Plan(seeds=4, near=2, others=0)),
+        "sites": lambda: concepts_sites.figures(gallery, DEVELOPMENT),
     }
 
 

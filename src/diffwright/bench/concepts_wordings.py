@@ -32,25 +32,41 @@ def figures(
 
     Returns:
         ``paraphrase_efficacy``, ``case_efficacy``, ``typo_efficacy`` and ``position_efficacy``: shares of pictures
-        judged source before that are judged target after.
+        judged source before that are judged target after; and ``paraphrase_share``, the first over the same share
+        in the sentences that measure efficacy elsewhere.
     """
     usual = default_choice(require(gallery.pipe, "fix").layout)
     hits: dict[str, list[bool]] = {name: [] for name in ("paraphrase", *REWORDINGS)}
+    usually: list[bool] = []
     for number, change in enumerate(changes):
         edit = make_edit(gallery.pipe, change, usual)
         plain = probes(change.attribute, change.source, 1)
+        usually += turned(gallery, edit, change, probes(change.attribute, change.source, 4)[:sentences])
         hits["paraphrase"] += turned(
             gallery, edit, change, paraphrased(change.attribute, change.source)[:sentences]
         )
         for how in REWORDINGS:
             hits[how] += turned(gallery, edit, change, [reworded(probe, how) for probe in plain])
         report(gallery.progress, "other words", number + 1, len(changes))
-    return {
+    figures = {
         f"{name}_efficacy": Figure(
-            sum(found) / max(1, len(found)),
+            _share(found),
             "",
             "higher",
             f"{WHAT.get(name, f'{sentences} unseen sentences')}; {len(found)} pictures judged source before",
         )
         for name, found in hits.items()
     }
+    plain_share = _share(usually)
+    return figures | {
+        "paraphrase_share": Figure(
+            _share(hits["paraphrase"]) / max(plain_share, 1e-9),
+            "",
+            "higher",
+            f"over the efficacy in the usual sentences of the same run, {plain_share:.2f} of {len(usually)} pictures",
+        )
+    }
+
+
+def _share(found: Sequence[bool]) -> float:
+    return sum(found) / max(1, len(found))

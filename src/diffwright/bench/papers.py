@@ -95,7 +95,14 @@ PAPERS = (
                 "reference_path_ratio",
                 "CLIP ViT-L/14 shapes at random weights, one pair, four templates",
             ),
-            Claim("This is 1000 times faster than editing by fine-tuning."),
+            Claim(
+                "This is 1000 times faster than editing by fine-tuning.",
+                "concepts",
+                (Bound("finetune_ratio", at_least=1000),),
+                "anchor matching for a hundred steps, over ours",
+                "anchor_ratio",
+                "pocket model, ESD-type eraser, the best of three learning rates, until it first does as well as ours",
+            ),
             Claim(
                 "The edit works, without data.",
                 "concepts",
@@ -105,7 +112,17 @@ PAPERS = (
                 "pocket model, 20 test pairs; efficacy at least 0.7 is our bound, the abstract names none",
                 premise=("t2i", Bound("kind_accuracy", at_least=0.8)),
             ),
-            Claim("It edits about as well as fine-tuning does."),
+            Claim(
+                "It edits about as well as fine-tuning does.",
+                "concepts",
+                (
+                    Bound("efficacy_gap_finetune", at_most=0.05),
+                    Bound("neighbour_gap_finetune", at_most=0.05),
+                ),
+                "anchor matching after a hundred steps",
+                "anchor_efficacy",
+                "pocket model, three pairs; the bounds are ours",
+            ),
         ),
     ),
     Paper(
@@ -336,6 +353,12 @@ GOALS: dict[str, tuple[Bound, ...]] = {
         Bound("artifact_kib_clip_l", at_most=32),
         Bound("efficacy", at_least=0.70),
         Bound("unrelated_drop", at_most=0.05),
+        Bound("lora_max_abs_diff", at_most=1e-5),
+        Bound("mass_1000_s", at_most=10),
+        Bound("finetune_ratio", at_least=1000),
+        Bound("efficacy_gap_finetune", at_most=0.05),
+        Bound("neighbour_gap_finetune", at_most=0.05),
+        Bound("paraphrase_share", at_least=0.8),
     ),
     "editing": (
         Bound("move_win_rate", at_least=0.5),

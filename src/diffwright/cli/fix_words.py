@@ -130,9 +130,4 @@ def _of_object(content: Mapping[str, Any]) -> dict[str, float]:
 def _of_trace(folder: Path) -> dict[str, float]:
     from diffwright.tracing.result import TraceResult
 
-    found: dict[str, float] = {}
-    for trace in TraceResult.load(folder).traces.values():
-        for state, recovery in zip(trace.states, trace.scores[trace.metric].recovery, strict=True):
-            if math.isfinite(recovery):
-                found[state.site] = max(found.get(state.site, -math.inf), float(recovery))
-    return found
+    return TraceResult.load(folder).by_site()

@@ -143,6 +143,25 @@ class TraceResult(Result):
             grid[token, layer] = value
         return grid
 
+    def by_site(self, metric: str | None = None, *, recovery: bool = True) -> dict[str, float]:
+        """Give what restoring each site does, at the token where it does most.
+
+        Args:
+            metric: one that all parts measured; the most telling one of each without it.
+            recovery: as the share of what was lost, where that is known; else as the mean effect.
+
+        Raises:
+            ConfigError: the metric was not measured.
+        """
+        found: dict[str, float] = {}
+        for part in self.traces:
+            trace, name = self._chosen(part, metric)
+            scores = trace.scores[name]
+            for state, value in zip(trace.states, scores.recovery if recovery else scores.mean, strict=True):
+                if np.isfinite(value):
+                    found[state.site] = max(found.get(state.site, -np.inf), float(value))
+        return found
+
     def plot(self, path: str | PathLike[str], metric: str | None = None) -> Path:
         """Draw heat maps of the text encoders, tokens by layers, and the UNet's layers as bars.
 
