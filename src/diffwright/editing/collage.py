@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 from diffwright.core.geometry import box_of
 from diffwright.editing.fill import filled
 from diffwright.editing.masks import grown
 from diffwright.editing.operations import Placement
 
+ALIKE = 4  # pixels of a reference whose colors are averaged
+LOOKED_AT = 4096  # at most so many pixels of a reference are searched
+REC_601 = (0.299, 0.587, 0.114)
 RING = 2  # pixels around an object that its edge has colored, and that a hole therefore includes
 
 
@@ -70,9 +74,24 @@ def _lay(out: np.ndarray, guide: np.ndarray, p: Placement) -> None:
 
 
 def _recolor(out: np.ndarray, picture: np.ndarray, p: Placement) -> None:
-    """Give the region the mean and the spread of the reference's colors."""
+    """Give every pixel of the region the colors of those in the reference that lie alike and are as light."""
     assert p.guide is not None
-    mine, theirs = picture[p.source].astype(np.float32), p.guide[p.guide_mask].astype(np.float32)
-    spread = theirs.std(0) / np.maximum(mine.std(0), 1.0)
-    new = (mine - mine.mean(0)) * spread.clip(0.25, 4) + theirs.mean(0)
-    out[p.source] = new.round().clip(0, 255).astype(np.uint8)
+    theirs = p.guide[p.guide_mask]
+    known = _place_and_light(p.guide, p.guide_mask)
+    taken = np.linspace(0, len(theirs) - 1, min(len(theirs), LOOKED_AT)).round().astype(int)
+    known, colors = known[taken], torch.from_numpy(theirs[taken].astype(np.float32))
+    parts = []
+    for asked in _place_and_light(picture, p.source).split(LOOKED_AT):
+        near = torch.cdist(asked, known).topk(min(ALIKE, len(known)), largest=False).indices
+        parts.append(colors[near].mean(1))
+    out[p.source] = torch.cat(parts).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def _place_and_light(image: np.ndarray, mask: np.ndarray) -> torch.Tensor:
+    """Where each pixel of a mask lies in its box, and its rank among them by lightness: (N, 3), each in [0, 1]."""
+    x0, y0, x1, y1 = box_of(mask)
+    y, x = np.nonzero(mask)
+    light = image[mask].astype(np.float32) @ np.array(REC_601, np.float32)
+    rank = np.argsort(np.argsort(light, kind="stable"), kind="stable")
+    each = ((x - x0 + 0.5) / (x1 - x0), (y - y0 + 0.5) / (y1 - y0), (rank + 0.5) / len(rank))
+    return torch.from_numpy(np.stack(each, axis=-1).astype(np.float32))

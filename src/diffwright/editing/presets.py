@@ -25,8 +25,8 @@ class Preset:
         hold: keep everything but the edited latents and ``margin`` cells around them on the picture's own
             trajectory, in place of the content energy.
         margin: latents around the edited ones that may change too where the rest is held.
-        carry: hold what was moved, resized or pasted on the collage's trajectory too, so that the model paints only
-            around it and what was left; needs ``begin="collage"``.
+        carry: hold what was moved, resized, dragged, recolored or pasted on the collage's trajectory too, so that the
+            model paints only around it and what was left; needs ``begin="collage"``.
         shadow: let what is moved, resized or removed take along the shadow that is found beside it.
         guidance: scale of classifier-free guidance; 1 switches it off.
         guidance_replace: the same when a look is replaced.

@@ -30,7 +30,7 @@ class Plan:
         free: the same with a margin; where the rest is held, only these change.
         near: held latents whose codes an edit beside them changes, because the autoencoder sees some cells around.
         vacated: latents that an object or its shadow left and none took.
-        carried: latents that what was moved, resized or pasted covers, or touches where nothing was left.
+        carried: latents that an edit's content covers, or touches where nothing was left.
         kept: latents whose self-attention states of the picture may be shown.
         moves: for each operation the latents that take content, and its places in the guide.
 
@@ -83,7 +83,7 @@ def plan(placements: Sequence[Placement], frame: Frame, guides: Sequence[Frame],
             edited |= frame.touched(p.destination, latent)
         loose |= frame.touched(p.zone, latent)
         carried &= ~frame.touched(p.zone, latent)
-        if p.task in ("move", "resize", "paste"):
+        if p.task != "remove":
             inside = frame.coverage(p.destination, latent) >= 0.5
             carried |= inside | (frame.touched(p.destination, latent) & ~frame.touched(p.left, latent))
         vacated |= frame.touched(p.left, latent)
