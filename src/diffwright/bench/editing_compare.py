@@ -7,7 +7,7 @@ from typing import Literal
 
 from diffwright.bench.editing_arms import Bench, Rows
 from diffwright.bench.editing_metrics import mean, wins
-from diffwright.bench.editing_plan import KEY, SOME, switches
+from diffwright.bench.editing_plan import ACROSS, ACROSS_ARM, KEY, SOME, switches
 from diffwright.bench.harness import Figure
 from diffwright.metrics.statistics import paired_bootstrap
 
@@ -119,6 +119,9 @@ def presets(bench: Bench) -> dict[str, Figure]:
     figures["reference_over_dragon_win_rate"] = Figure(over.value, "", "higher", over.note)
     over = _win(rows["dragon"], rows["paste"])
     figures["dragon_over_paste_win_rate"] = Figure(over.value, "", "higher", over.note)
+    for task in ACROSS:
+        mine, theirs = (bench.rows(name, task, bench.plan.across) for name in (ACROSS_ARM, "paste"))
+        figures[f"reference_{task}_win_rate"] = _win(mine, theirs)
     whole = {name: mean(rows[name], "psnr_whole") for name in rows}
     note = ", ".join(f"{name} {value:.2f}" for name, value in whole.items())
     figures["fast_loss_db"] = Figure(

@@ -25,7 +25,9 @@ from diffwright.editing.frame import Sight
 from diffwright.editing.presets import PRESETS, Preset
 
 PARTS = ("quality", "presets", "ablation", "prompts", "diversity", "cost")
-KEY, SOME = ("move", "resize", "remove"), ("move", "remove")
+KEY, SOME, ACROSS = ("move", "resize", "remove"), ("move", "remove"), ("replace", "paste")
+ACROSS_ARM = "reference_across"
+"""The published preset on tasks with a second picture, an arm of its own because its cases are fewer."""
 WITHOUT_MODEL = ("identity", "paste", "preview")
 NO_PROMPT = "not run: no image prompt ships yet"
 CASE_SECONDS = 0.8  # to draw, judge and render one case on one core
@@ -39,6 +41,7 @@ class Plan:
         development: cases a task on which the baseline is chosen.
         test: cases a task for ``balanced`` and what it is compared with.
         others: cases a task for the other presets.
+        across: cases a task for the published preset where content comes from another picture.
         ablation: cases a task for each switch.
         prompts: moves for each cell of the table of image prompts.
         spread: removals of which several seeds are compared.
@@ -51,6 +54,7 @@ class Plan:
     development: int = 30
     test: int = 60
     others: int = 40
+    across: int = 20
     ablation: int = 20
     prompts: int = 20
     spread: int = 8
@@ -60,7 +64,7 @@ class Plan:
     switches: tuple[str, ...] | None = None
 
 
-QUICK = Plan(1, 1, 1, 1, 1, 1, 3, 1, ("move",), ("reference_without_bank", "balanced_without_energies"))
+QUICK = Plan(1, 1, 1, 1, 1, 1, 1, 3, 1, ("move",), ("reference_without_bank", "balanced_without_energies"))
 
 
 def _without(name: str, **changes: object) -> Preset:
@@ -113,9 +117,10 @@ def work(plan: Plan, part: str, image_prompt: bool) -> Work:
             "latent_drag": (("drag",), plan.test),
         }
     if part == "presets":
-        return dict.fromkeys(
+        found = dict.fromkeys(
             ("paste", "balanced", "fast", "reference", "dragon"), (plan.compared, plan.others)
         )
+        return found | {ACROSS_ARM: (ACROSS, plan.across)}
     if part == "ablation":
         names = (*("reference", "balanced"), *switches(plan, image_prompt))
         return dict.fromkeys(names, (SOME, plan.ablation))
@@ -148,7 +153,7 @@ def calls(name: str, task: str) -> dict[str, int]:
 
 def settings(name: str) -> Preset:
     """The preset of an arm."""
-    if name.startswith("prompted_"):
+    if name.startswith("prompted_") or name == ACROSS_ARM:
         return PRESETS["reference"]
     return ABLATIONS.get(name) or PRESETS.get(name) or PRESETS["balanced"]
 

@@ -236,7 +236,17 @@ PAPERS = (
                 "dragon_over_paste_win_rate",
                 "moves, resizings and removals on renders; no other published editor was run; the bounds are ours",
             ),
-            Claim("It is the best at replacing appearance and pasting objects across pictures."),
+            Claim(
+                "It is the best at replacing appearance and pasting objects across pictures.",
+                "editing",
+                (
+                    Bound("reference_replace_win_rate", at_least=0.5),
+                    Bound("reference_paste_win_rate", at_least=0.5),
+                ),
+                "scissors and paste, beaten by our default on this share of pasted objects",
+                "paste_win_rate",
+                "colors, materials and objects on renders; no other published editor was run; the bounds are ours",
+            ),
             Claim("It does so efficiently."),
         ),
     ),
