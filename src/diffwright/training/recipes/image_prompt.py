@@ -27,6 +27,7 @@ CARD = """# {model}-image-prompt
 Image prompt for `{model}`: a resampler of {queries} tokens (depth 4, head size 64) and extra keys and values for each
 cross-attention, in the layout that `load_ip_adapter` of diffusers reads:
 
+    pipe = StableDiffusionPipeline.from_pretrained(FOLDER_OF_THE_MODEL)    # with its image encoder
     pipe.load_ip_adapter(FOLDER, subfolder="", weight_name="model.safetensors")
 
 Trained by `diffwright train image-prompt` on renders of the project's own world (Apache-2.0), at 64 x 64 pixels.
@@ -46,7 +47,7 @@ class ImagePromptOptions:
         wordless: Share of samples without text.
         blind: Share of samples without picture.
         neither: Share of samples without both.
-        fixed: Renders that measure it.
+        fixed: Renders that measure it, kept out of training; at most a quarter of all.
         init: Image prompt to start from.
     """
 
@@ -75,6 +76,8 @@ class ImagePromptTask:
         self.tower = self.look.model.requires_grad_(False)
         self.renders = Renders(options.cache)
         self.scenes = list(self.renders.cache.scenes())
+        self.fixed = min(options.fixed, max(1, len(self.scenes) // 4))
+        self.renders.pool = self.renders.pool[self.renders.pool >= self.fixed]
         self.latents = encoded_renders(self.renders, self.vae)
         if options.init:
             self.prompt = ImagePrompt.from_pretrained(options.init)
@@ -132,7 +135,7 @@ class ImagePromptTask:
     def evaluate(self, modules: dict[str, nn.Module]) -> dict[str, float]:
         """Loss at fixed steps and noises, without words: with the right picture, with another one, with none."""
         device = next(modules["image_prompt"].parameters()).device
-        count = min(self.options.fixed, len(self.scenes))
+        count = self.fixed
         x = torch.from_numpy(np.array(self.latents[:count, 0])).float()
         pixels = torch.cat([self.look.pixels(self.renders.cache.image(n)) for n in range(count)])
         ids = self._ids([""] * count)
