@@ -1,9 +1,12 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from diffwright.cli.main import main
 from diffwright.concepts.edit import ConceptEdit
+from diffwright.core.errors import InputError
 from diffwright.weights.fingerprint import fingerprint
 from diffwright.weights.load import load
 from tests.support.tiny import folder
@@ -158,7 +161,14 @@ def test_site_auto_says_what_it_chose_and_why(model, tmp_path, capsys):
     assert "site: te.1.mlp" in (tmp_path / "out" / "report.txt").read_text()
 
 
-@pytest.mark.parametrize("flags", [["--site", "auto", "--site", "te.0.attn.out"], ["--effects", "EFFECTS"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--site", "auto", "--site", "te.0.attn.out"],
+        ["--effects", "EFFECTS"],
+        ["--site", "auto", "--mode", "legacy"],
+    ],
+)
 def test_flags_that_contradict_each_other_are_refused(model, tmp_path, flags, capsys):
     effects = tmp_path / "effects.json"
     effects.write_text('{"te.0.attn": 0.5}')
@@ -196,8 +206,11 @@ def test_effects_are_read_from_a_trace(tmp_path):
         tokens={"te": ("a", "cat")},
         spans={"te": (2, 2)},
         traces={"text": Trace(states, {"embedding": scores})},
+        model="0" * 64,
     ).save(tmp_path / "trace")
     assert effects(tmp_path / "trace") == {"te.0.attn": 0.5, "te.1.mlp": -0.125}
+    with pytest.raises(InputError, match="another model"):
+        effects(tmp_path / "trace", "f" * 64)
 
 
 def test_a_weaker_edit_is_applied_and_comes_off(model, made, tmp_path):
@@ -228,3 +241,42 @@ def test_edits_are_composed_and_exported(model, made, tmp_path, capsys):
     assert code("fix", "compose", *words, "--strength", "1", "--out", str(tmp_path / "no")) == 3
     assert code("fix", "compose", "--out", str(tmp_path / "no")) == 3
     assert "2 --edit and 1 --strength" in capsys.readouterr().err
+
+
+def test_no_output_replaces_what_is_read_or_what_is_not_ours(model, made, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    foreign = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(2)}, foreign)
+    inside = str(made / "edit.safetensors")
+    asked = [
+        (["export", "--edit", str(made), "--out", inside], "write over the input"),
+        (["compose", "--edit", str(made), "--out", inside], "write over the input"),
+        (["apply", "--model", str(model), "--edit", str(made), "--out", str(made)], "write over the input"),
+        (["apply", "--model", str(model), "--edit", str(made), "--out", str(model)], "write over the input"),
+        (["revert", "--model", str(model), "--out", str(model)], "write over the input"),
+        (["export", "--edit", str(made), "--out", str(foreign)], "neither an edit nor a LoRA"),
+        (["compose", "--edit", str(made), "--out", str(tmp_path / "a.txt")], "named FILE.safetensors"),
+    ]
+    for words, said in asked:
+        assert code("fix", *words) == 3
+        assert said in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    again = tmp_path / "again.safetensors"
+    for _ in range(2):
+        assert code("fix", "export", "--edit", str(made), "--strength", "0", "--out", str(again)) in (0, 3)
+
+
+def test_a_strength_of_zero_warns(model, made, tmp_path, capsys):
+    words = ["--edit", str(made), "--strength", "0", "--out", str(tmp_path / "same")]
+    assert code("fix", "apply", "--model", str(model), *words) == 0
+    assert "changes nothing" in capsys.readouterr().out
+
+
+def test_a_table_with_a_byte_order_mark_is_read_without_it(tmp_path):
+    from diffwright.cli.fix_words import asked, lines
+
+    table = tmp_path / "pairs.csv"
+    table.write_text("cat,dog\n", "utf-8-sig")
+    (found,) = asked((), (), "replace", (), table)
+    assert found.source == "cat"
+    assert lines(table) == ["cat,dog"]

@@ -76,7 +76,8 @@ def test_what_was_moved_is_carried_where_nothing_else_was_left():
     assert laid_out(Paste(noise_picture(), MASK, (30.0, 16.0))).carried.sum() >= 9
     assert not laid_out(Remove(MASK)).carried.any()
     drag = laid_out(Drag(((9.0, 9.0),), ((21.0, 9.0),), MASK))
-    assert drag.carried.any() and not (drag.carried & ~drag.loose).any()
+    assert drag.carried.any()
+    assert not (drag.carried & ~drag.loose).any()
     over = laid_out(Move(MASK, (10, 0)), Remove(box(20, 8, 30, 20)))
     assert over.carried.sum() == 3, "what a later operation touches is not held"
 

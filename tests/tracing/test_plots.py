@@ -3,7 +3,7 @@ import builtins
 import numpy as np
 import pytest
 
-from diffwright.core.errors import MissingExtra
+from diffwright.core.errors import ConfigError, MissingExtra
 from diffwright.tracing.effects import Scores
 from diffwright.tracing.plots import draw_threshold, heat_u8
 from diffwright.tracing.result import Trace, TraceResult
@@ -41,6 +41,11 @@ def test_heat_maps_and_bars_are_drawn(tmp_path, parts, prefixes):
     path = result(parts, prefixes).plot(tmp_path / "plot.png")
     assert path.stat().st_size > 10_000
     assert result(parts, prefixes).plot(tmp_path / "plot.svg").read_text().startswith("<?xml")
+    assert result(parts, prefixes).plot(tmp_path / "new" / "plot.pdf").is_file()
+    with pytest.raises(ConfigError, match="ending"):
+        result(parts, prefixes).plot(tmp_path / "plot.foo")
+    with pytest.raises(ConfigError, match="metric is 'beauty'"):
+        result(parts, prefixes).plot(tmp_path / "plot.png", "beauty")
 
 
 def test_the_grid_lays_tokens_over_layers():

@@ -28,9 +28,16 @@ def test_without_a_file_nothing_is_written():
 
 def test_files_of_other_traces_and_other_things_are_refused(tmp_path):
     path = tmp_path / "pieces.json"
-    Pieces(path, JOB).put("a", {})
+    Pieces(path, JOB).put("a", {"m": [1.0]})
     with pytest.raises(InputError, match="other words, settings or weights"):
         Pieces(path, {**JOB, "seeds": [1]})
+    for pieces in (None, [], {"a": []}, {"a": {}}, {"a": {"m": ["x"]}}, {"a": {"m": [1.0], "n": [1.0, 2.0]}}):
+        Pieces(path, JOB).put("a", {"m": [1.0]})
+        content = json.loads(path.read_text()) | {"pieces": pieces}
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError, match="damaged"):
+            Pieces(path, JOB)
+        path.unlink()
     path.write_text(json.dumps({"format": "else"}))
     with pytest.raises(InputError, match="no file of an interrupted trace"):
         Pieces(path, JOB)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -240,12 +241,24 @@ def test_half_of_the_numbers_is_close(traced):
         {"parts": ["text"], "metrics": ["embedding"], "screen": True, "tokens": "all"},
         {"parts": ["text"], "metrics": ["embedding"], "scorers": [object()]},
         {"window": 9},
+        {"parts": ["unet"], "window": 2},
+        {"sampling": replace(QUICK, between=(50, 60))},
+        {"sampling": replace(QUICK, branches="cond"), "metrics": ["denoiser"]},
+        {"sampling": replace(QUICK, between=(0, 1)), "parts": ["text"]},
         {"noise": float("nan")},
     ],
 )
 def test_unfit_options_are_config_errors(options):
     with pytest.raises(ConfigError):
-        causal_trace(pipeline("pocket"), PROMPT, "mug", sampling=QUICK, **options)
+        causal_trace(pipeline("pocket"), PROMPT, "mug", **{"sampling": QUICK, **options})
+
+
+def test_a_metric_that_knows_no_steps_says_so():
+    narrowed = replace(QUICK, between=(0, 1))
+    found = causal_trace(
+        pipeline("pocket"), PROMPT, "mug", seeds=[0], components=["attn2"], sampling=narrowed
+    )
+    assert any("denoiser predicts once" in warning for warning in found.warnings)
 
 
 def test_a_sample_gives_the_corrupted_run_beside_the_clean_one():

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from diffwright.batch.job import Job, Prepared
 from diffwright.batch.rows import Columns, Row
+from diffwright.core.errors import InputError
 from diffwright.core.results import Result
 
 
@@ -40,7 +41,7 @@ class TraceJob(Job):
     def prepare(self) -> Prepared:
         """Load the model and who looks at its pictures."""
         from diffwright.tracing.panel import Panel
-        from diffwright.tracing.trace import causal_trace
+        from diffwright.tracing.trace import MAX_SEED, causal_trace
         from diffwright.tracing.unet import Sampling
         from diffwright.weights.fingerprint import fingerprint
         from diffwright.weights.load import load
@@ -52,6 +53,10 @@ class TraceJob(Job):
 
         def trace(row: Row) -> Result:
             prompt, subject, first = row.text("prompt"), row.text("subject"), row.seed(self.seed)
+            if first + self.seeds - 1 > MAX_SEED:
+                raise InputError(
+                    f"seed of row {row.id!r} is {first}, too large for {self.seeds} seeds; give a smaller one"
+                )
             scorers, missed = panel.scorers(prompt, subject)
             seeds = range(first, first + self.seeds)
             same = {"scorers": scorers, "sampling": sampling, "model": model, **self.options}

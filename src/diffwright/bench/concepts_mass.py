@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from diffwright.concepts.edit import ConceptEdit, edit_concepts
 from diffwright.concepts.keys import rows_of
 from diffwright.concepts.modes import HOLDING
 from diffwright.concepts.phrase import Phrase
+from diffwright.concepts.report import encoding_moves
 from diffwright.core.progress import Progress, report
 from diffwright.diffusion.sites import find
 
@@ -27,6 +28,9 @@ TARGETS = ("painting", "photo", "image", "picture")
 WIDE, PAPER = "te.0.mlp.out", "te.0.attn.out"
 OTHERS = 250
 """Names that are held, and as many that are neither edited nor held."""
+TWINS = 5
+"""Edited names, and as many unseen ones, whose encodings are compared in other sentences: what paraphrases and
+neighbours are to pictures."""
 
 
 def figures(quick: bool = False, progress: Progress | None = None) -> dict[str, Figure]:
@@ -37,7 +41,8 @@ def figures(quick: bool = False, progress: Progress | None = None) -> dict[str, 
         progress: is told the edits done; may cancel.
 
     Returns:
-        ``mass_1000_s``, ``mass_1000_residual_median``, ``mass_1000_drift``, the same for fewer concepts, and for each
+        ``mass_1000_s``, ``mass_1000_residual_median``, ``mass_1000_drift``, ``mass_1000_paraphrases``,
+        ``mass_1000_neighbours``, the same for fewer concepts, and for each
         mode ``mass_100_residual_MODE`` and ``mass_100_drift_MODE``.
     """
     sizes, others = ((1, 10, 100), 20) if quick else ((1, 10, 100, 1000), OTHERS)
@@ -49,6 +54,7 @@ def figures(quick: bool = False, progress: Progress | None = None) -> dict[str, 
     for number, size in enumerate(sizes):
         edit, seconds = _mass(pipe, edited[:size], held)
         moved = drift(pipe, edit, unseen)
+        twins = encoding_moves(pipe, edit, unseen[:TWINS], most=TWINS).values()
         what = f"{size} names, 4 templates, {WIDE}, {len(held)} names held"
         found[f"mass_{size}_s"] = Figure(seconds, "s", "lower", f"{what}; from prompts to applied edit")
         found[f"mass_{size}_residual_median"] = Figure(
@@ -59,6 +65,18 @@ def figures(quick: bool = False, progress: Progress | None = None) -> dict[str, 
         )
         found[f"mass_{size}_drift"] = Figure(
             moved, "", "lower", f"at {len(unseen)} unseen names, relative to what an edited name moves"
+        )
+        found[f"mass_{size}_paraphrases"] = Figure(
+            fmean(twin.paraphrases for twin in twins),
+            "",
+            "higher",
+            f"how far the encoding of {len(twins)} names comes in unseen sentences; 1 is all the way",
+        )
+        found[f"mass_{size}_neighbours"] = Figure(
+            fmean(twin.neighbours for twin in twins),
+            "",
+            "lower",
+            f"how far {len(unseen[:TWINS])} unseen names move, relative to source and target",
         )
         report(progress, "mass edits", number + 1, len(sizes))
     found |= _modes(pipe, edited[:100], held, unseen)

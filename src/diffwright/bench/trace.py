@@ -26,7 +26,7 @@ from diffwright.tracing.text import conditions, restore, run_of
 from diffwright.tracing.unet import Sampling, lock_step
 from diffwright.weights.load import load
 
-PARTS = ("text", "unet", "claims")
+PARTS = ("text", "unet", "claims", "controls")
 PROMPT, SUBJECT = "van gogh painting of a photo of an", "van gogh"
 """Nine positions from the subject's first token to the end token."""
 PAIR = ("a photo of a painting", "an image of van gogh")
@@ -50,7 +50,7 @@ def run(
 
     Returns:
         ``text_speedup``, ``text_speedup_prompt_rows``, ``text_max_abs_diff``, ``seconds_text_trace_clip_l``,
-        ``unet_row_ratio``, ``unet_time_ratio``, ``unet_max_abs_diff``, and those of ``trace_claims.figures``.
+        ``unet_row_ratio``, ``unet_time_ratio``, ``unet_max_abs_diff``, and those of ``trace_claims``.
 
     Raises:
         WeightsError: the pocket model or the judge is missing or damaged.
@@ -64,8 +64,10 @@ def run(
     if "unet" in parts:
         found |= unet_exactness(tiny_pipeline(pipe.tokenizer), steps=10, every=6 if quick else 1)
         found |= unet_speed(pipe, steps=2 if quick else 5, every=6 if quick else 1)
+    plan = trace_claims.quick_plan() if quick else trace_claims.Plan()
+    if "controls" in parts:
+        found |= trace_claims.other_word(pipe, plan, progress)
     if "claims" in parts:
-        plan = trace_claims.quick_plan() if quick else trace_claims.Plan()
         found |= trace_claims.figures(pipe, Judge.from_pretrained(), plan, progress, tables)
     return found
 

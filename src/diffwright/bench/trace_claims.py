@@ -98,7 +98,7 @@ def figures(
         if seeds:
             results.append((case, _traced(pipe, judge, case, seeds, plan)))
     twin = random_twin(pipe)
-    painted = [_distances(twin, case, plan) for case in tell.each(plan.random_cases)]
+    painted = [_distances(twin, case, plan, case.subject) for case in tell.each(plan.random_cases)]
     found = _samples(
         pipe, plan, results, [loss for case in losses.values() for _, loss in case.values()], others
     )
@@ -124,6 +124,29 @@ def figures(
     rows += pooled("random", ((case.attribute, result) for case, result in cases), "unet", "latent")
     if tables is not None:
         write_tables(tables, rows)
+    return found
+
+
+def other_word(pipe: Any, plan: Plan, progress: Progress | None = None) -> dict[str, Figure]:
+    """Measure the UNet's figures where the noise drowns a word that is not the subject.
+
+    Args:
+        pipe: the model under trace.
+        plan: its ``random_cases`` are traced.
+        progress: is told the prompts done; may cancel.
+
+    Returns:
+        Those of ``unet_figures`` by distance of the latents, with ``_other`` and, for the subject of the same
+        prompts, ``_same_prompts``.
+    """
+    found: dict[str, Figure] = {}
+    tell = _Teller(progress, 2 * len(plan.random_cases))
+    for name in ("other", "subject"):
+        traced = [
+            (case, _distances(pipe, case, plan, getattr(case, name))) for case in tell.each(plan.random_cases)
+        ]
+        suffix = "other" if name == "other" else "same_prompts"
+        found |= {f"{key}_{suffix}": figure for key, figure in unet_figures(traced, "latent").items()}
     return found
 
 
@@ -259,11 +282,11 @@ def _traced(pipe: Any, judge: Judge, case: Case, seeds: Sequence[int], plan: Pla
     )
 
 
-def _distances(pipe: Any, case: Case, plan: Plan) -> TraceResult:
+def _distances(pipe: Any, case: Case, plan: Plan, words: str) -> TraceResult:
     return causal_trace(
         pipe,
         case.prompt,
-        case.subject,
+        words,
         components=UNET,
         parts=("unet",),
         noise=NOISE,

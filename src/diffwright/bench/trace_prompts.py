@@ -10,6 +10,7 @@ of one core in bfloat16, 96 rows at once, decoding and judging included:
 | UNet layers and branches | 48 x 3 | 1,500 | 216,000 | 32 |
 | pictures of the best states | 48 | 120 | 5,760 | 1 |
 | UNet layers and branches at random weights | 12 x 1 | 1,500 | 18,000 | 3 |
+| the same of the trained model, on another word and on the subject (`controls`) | 12 x 2 | 1,500 | 36,000 | 6 |
 | text embedding, with two controls (no UNet) | 48 x 3 x 3 | 0 | 0 | 2 |
 
 That is an upper end, 89 minutes of one core: samples in which the noise takes nothing away are not traced. Speed and

@@ -80,6 +80,10 @@ class Make(ModelFlags, SeedFlags):
         whole("steps", self.steps, 1, 1000)
         asked = fix_words.asked(self.from_, self.to, self.kind, self.erase, self.pairs)
         effects, held = fix_words.effects(self.effects), fix_words.lines(self.hold)
+        if AUTO in self.site and self.mode == "legacy":
+            raise InputError(
+                "--site auto goes with every mode but legacy, whose site is the paper's; leave one out."
+            )
         if AUTO in self.site and len(self.site) > 1:
             raise InputError(
                 f"Got --site auto beside {len(self.site) - 1} other sites; give auto alone or names."
@@ -96,6 +100,8 @@ class Make(ModelFlags, SeedFlags):
         watch = Stopwatch()
         with watch("load"):
             pipe = self.load()
+        model = fingerprint(pipe)
+        effects = fix_words.effects(self.effects, model)
         with watch("site"):
             settings, reason = self._settings(pipe, asked, effects)
         with watch("edit"):
@@ -116,7 +122,7 @@ class Make(ModelFlags, SeedFlags):
             timings=watch.timings,
             command=command_line(),
             seeds=seeds,
-            model=fingerprint(pipe),
+            model=model,
         )
         result.save(self.out)
         for warning in result.warnings:

@@ -36,12 +36,15 @@ class Apply(ModelFlags, OutputFlags):
 
         from diffwright.concepts.concept_edit import ConceptEdit
         from diffwright.concepts.edited_folder import save_edited
-        from diffwright.core.atomic import refuse_foreign
+        from diffwright.core.atomic import refuse_foreign, refuse_inputs
 
+        refuse_inputs(self.out, self.edit, self.model)
         refuse_foreign(self.out)
         edit = ConceptEdit.load(self.edit).scaled(self.strength)
+        notes = _nothing(self.strength)
         save_edited(self.load(), edit, self.out)
-        self.say({"out": str(self.out), "pairs": list(edit.pairs)}, f"edited model in {self.out}")
+        record = {"out": str(self.out), "pairs": list(edit.pairs), "warnings": notes}
+        self.say(record, _with(f"edited model in {self.out}", notes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +60,9 @@ class Revert(ModelFlags, OutputFlags):
     def run(self) -> None:
         """Put the kept weights back and save."""
         from diffwright.concepts.edited_folder import save_reverted
-        from diffwright.core.atomic import refuse_foreign
+        from diffwright.core.atomic import refuse_foreign, refuse_inputs
 
+        refuse_inputs(self.out, self.model)
         refuse_foreign(self.out)
         save_reverted(self.load(), self.model, self.out)
         self.say({"out": str(self.out)}, f"base model in {self.out}")
@@ -89,13 +93,16 @@ class Compose(OutputFlags):
             in_range("strength", strength, -100, 100)
 
         from diffwright.concepts.concept_edit import ConceptEdit
+        from diffwright.core.atomic import refuse_inputs
 
+        refuse_inputs(self.out, *self.edit)
+        _refuse_other(self.out)
         edits = [ConceptEdit.load(path).scaled(s) for path, s in zip(self.edit, strengths, strict=True)]
         joined = ConceptEdit.compose(edits)
         joined.save(self.out)
-        self.say(
-            {"out": str(self.out), "pairs": list(joined.pairs)}, f"{joined.report()}\njoined in {self.out}"
-        )
+        notes = _nothing(*strengths)
+        record = {"out": str(self.out), "pairs": list(joined.pairs), "warnings": notes}
+        self.say(record, _with(f"{joined.report()}\njoined in {self.out}", notes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,15 +128,42 @@ class Export(OutputFlags):
         in_range("strength", self.strength, -100, 100)
 
         from diffwright.concepts.concept_edit import ConceptEdit
+        from diffwright.core.atomic import refuse_inputs
 
+        refuse_inputs(self.out, self.edit)
+        _refuse_other(self.out)
         edit = ConceptEdit.load(self.edit).scaled(self.strength)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", UserWarning)
             edit.export_lora(self.out, keys=self.keys, rank=self.rank)
-        notes = [str(warning.message) for warning in told]
+        notes = [*_nothing(self.strength), *(str(warning.message) for warning in told)]
         record = {"out": str(self.out), "keys": self.keys, "pairs": list(edit.pairs), "warnings": notes}
         size = self.out.stat().st_size / 1024
-        self.say(
-            record,
-            "\n".join([f"LoRA in {self.out}, {size:.1f} KiB", *(f"warning: {note}" for note in notes)]),
-        )
+        self.say(record, _with(f"LoRA in {self.out}, {size:.1f} KiB", notes))
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse to write over a file that is no edit and no LoRA: whatever else it is, nobody asked to lose it."""
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix != ".safetensors":
+        raise InputError(f"--out is {path}; edits and LoRA files are named FILE.safetensors")
+    if path.is_dir():
+        raise InputError(f"--out {path} is a folder; name a file in it, such as {path / 'edit.safetensors'}")
+    if not path.exists():
+        return
+    try:
+        with safe_open(path, framework="pt") as file:
+            ours = "diffwright" in (file.metadata() or {}) or any("lora" in name for name in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError):
+        ours = False
+    if not ours:
+        raise InputError(f"{path} exists and is neither an edit nor a LoRA; name another file")
+
+
+def _nothing(*strengths: float) -> list[str]:
+    return ["a strength of 0 changes nothing"] if 0 in strengths else []
+
+
+def _with(text: str, notes: list[str]) -> str:
+    return "\n".join([text, *(f"warning: {note}" for note in notes)])

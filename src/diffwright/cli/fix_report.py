@@ -61,13 +61,15 @@ class Sweep(ModelFlags, OutputFlags):
         """Sweep and print."""
         whole("finalists", self.finalists, 0, 100)
         whole("pairs", self.pairs, 1, 10)
-        effects = fix_words.effects(self.effects)
+        fix_words.effects(self.effects)
 
         from diffwright.concepts.judged import Gallery
         from diffwright.concepts.pairs import DEVELOPMENT
         from diffwright.concepts.sweep import sweep, table
+        from diffwright.weights.fingerprint import fingerprint
 
         pipe = self.load()
+        effects = fix_words.effects(self.effects, fingerprint(pipe))
         judge = judge_of(pipe)
         if judge is None and self.finalists:
             raise InputError(f"No judge reads pictures of {self.model}; give --finalists 0 to screen only.")
@@ -79,7 +81,8 @@ class Sweep(ModelFlags, OutputFlags):
             "recommended": asdict(found.recommended),
             "unet_evaluations": gallery.unet_evaluations,
         }
-        text = f"{table(found.rows)}\n{gallery.unet_evaluations} UNet evaluations\n{found.recommended.reason}"
+        lines = (table(found.rows), f"{gallery.unet_evaluations} UNet evaluations", found.recommended.reason)
+        text = "{}\n{}\nby screening: {}".format(*lines)
         self.say(record, text)
 
 

@@ -61,7 +61,9 @@ def _read_table(file: Path) -> list[Rewrite]:
 
     found = []
     try:
-        rows = [row for row in csv.reader(file.read_text("utf-8").splitlines()) if any(map(str.strip, row))]
+        rows = [
+            row for row in csv.reader(file.read_text("utf-8-sig").splitlines()) if any(map(str.strip, row))
+        ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{file} cannot be read as a table of pairs ({error}); give a UTF-8 CSV file."
@@ -87,7 +89,7 @@ def lines(file: Path | None) -> list[str] | None:
     if file is None:
         return None
     try:
-        found = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+        found = [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{file} cannot be read ({error}); give a UTF-8 text file, one prompt a line."
@@ -97,22 +99,23 @@ def lines(file: Path | None) -> list[str] | None:
     return found
 
 
-def effects(path: Path | None) -> dict[str, float] | None:
+def effects(path: Path | None, model: str = "") -> dict[str, float] | None:
     """Read the effects of a trace.
 
     Args:
         path: a folder that ``diffwright trace`` wrote, or a JSON object from sites to numbers; None gives None.
+        model: fingerprint of the model that is to be edited; a trace of another one is refused.
 
     Returns:
         By site; of a trace the recovery, at the token where it is largest.
 
     Raises:
-        InputError: it holds no effects.
+        InputError: it holds no effects, or those of another model or of windows of layers.
     """
     if path is None:
         return None
     try:
-        found = _of_trace(path) if path.is_dir() else _of_object(json.loads(path.read_text("utf-8")))
+        found = _of_trace(path, model) if path.is_dir() else _of_object(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(
             f'{path} holds no effects ({error}); give a folder of "diffwright trace", or a JSON object such as '
@@ -127,7 +130,16 @@ def _of_object(content: Mapping[str, Any]) -> dict[str, float]:
     return {str(site): float(effect) for site, effect in content.items()}
 
 
-def _of_trace(folder: Path) -> dict[str, float]:
+def _of_trace(folder: Path, model: str) -> dict[str, float]:
     from diffwright.tracing.result import TraceResult
 
-    return TraceResult.load(folder).by_site()
+    found = TraceResult.load(folder)
+    if model and found.model != model:
+        raise InputError(
+            f"{folder} is a trace of another model ({found.model[:12]}); trace this one ({model[:12]})"
+        )
+    if any(state.window > 1 for trace in found.traces.values() for state in trace.states):
+        raise InputError(
+            f"{folder} restored windows of layers, which name no single site; trace with --window 1"
+        )
+    return found.by_site()

@@ -130,7 +130,8 @@ class Trace(TraceFlags):
         looked = "pictures" in options["metrics"]
         panel = Panel.load(pipe, self.scorer, offline=self.offline) if looked else Panel()
         scorers, missed = panel.scorers(self.prompt, self.subject)
-        kept = self.out.with_name(f"{self.out.name}.part.json")
+        folder = self.out.absolute()
+        kept = folder.with_name(f"{folder.name}.part.json")
         with shown() as progress:
             result = causal_trace(
                 pipe,

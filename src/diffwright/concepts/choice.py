@@ -10,7 +10,7 @@ from diffwright.concepts.corpus import everyday_prompts
 from diffwright.concepts.modes import HOLDING, MODES
 from diffwright.concepts.probes import world_prompts
 from diffwright.core.checks import in_range, one_of
-from diffwright.core.errors import InputError
+from diffwright.core.errors import ConfigError, InputError
 
 PAPER_TEMPLATES = ("{}", "a photo of {}", "an image of {}", "a picture of {}")
 """The four templates of the paper's released settings."""
@@ -145,6 +145,12 @@ def choose(layout: str, mode: str | None, *, named: bool, facts: bool, **given: 
             f"use one of {', '.join(HOLDING)}."
         )
     chosen = replace(usual, **{name: value for name, value in given.items() if value is not None})
+    if chosen.mode not in HOLDING and chosen.preserve_weight != usual.preserve_weight:
+        raise ConfigError(f"preserve_weight was given, but mode {chosen.mode!r} holds nothing; leave it out.")
+    if chosen.mode != "null-space" and chosen.null_threshold != usual.null_threshold:
+        raise ConfigError(
+            f"null_threshold was given, but the mode is {chosen.mode!r}; it goes with 'null-space'."
+        )
     in_range("preserve_weight", chosen.preserve_weight, 1e-6, 1e6)
     in_range("null_threshold", chosen.null_threshold, 0, 1)
     if chosen.mode == "legacy":

@@ -113,7 +113,7 @@ class ConceptEdit:
         if patch.base not in (found, *_bases.get(linear, ())):
             raise WeightsError(
                 f"{patch.site} has the fingerprint {found[:12]} in this pipeline, but the edit was made "
-                f"for {patch.base[:12]}; load that base model, or pass check=False to apply it all the same."
+                f"for {patch.base[:12]}; load that base model, in float32 or float16."
             )
         return linear
 

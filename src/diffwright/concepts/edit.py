@@ -67,7 +67,7 @@ def edit_concepts(
         site: one or several site names or patterns with ``*``: a linear part of a text layer, or ``k`` and
             ``v`` of UNet cross-attentions. For this and the next four, None takes the default of the layout:
             the paper's settings, the attention output of each text encoder's layer 0.
-        lam: ridge strength, above 0.
+        lam: ridge strength, from 1e-12 to 1e12.
         templates: prompts with ``{}`` where the concept goes; it may stand anywhere.
         tokens: which positions are rewritten: ``last``, ``span`` (all of the concept's), ``last+eos`` or
             ``last+eos+pad``.
@@ -106,6 +106,8 @@ def edit_concepts(
         null_threshold=null_threshold,
         average=average,
     )
+    if not chosen.site:
+        raise InputError("Got no site; give the name of at least one layer, or leave it out.")
     if not chosen.templates:
         raise InputError("Got no templates; give at least one prompt with {}.")
     patches, fits, crowds, read = [], [], [], {}

@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from diffwright.concepts.concept_edit import FILE, ConceptEdit
 from diffwright.core.atomic import directory, write_bytes
-from diffwright.core.errors import InputError, WeightsCorrupt
+from diffwright.core.errors import InputError, WeightsCorrupt, WeightsError
 from diffwright.diffusion.sites import find
 from diffwright.weights.verify import read_tensors
 
@@ -79,4 +79,7 @@ def _sites(edit: ConceptEdit) -> list[str]:
 
 
 def _weight(pipe: Any, site: str) -> torch.Tensor:
-    return find(pipe, site).linear.weight
+    try:
+        return find(pipe, site).linear.weight
+    except InputError as error:
+        raise WeightsError(f"The edit changes {site}, which this model lacks; use its base model.") from error

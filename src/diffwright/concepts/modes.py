@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffwright.concepts.solve import Factors, cholesky, ridge
-from diffwright.core.checks import one_of
+from diffwright.core.checks import in_range, one_of
 from diffwright.core.errors import ConfigError, InputError
 
 MODES = ("ridge", "preserve", "covariance", "null-space", "legacy")
@@ -87,7 +87,7 @@ def frame_of(
     Args:
         mode: one of ``MODES``.
         held: inputs of the map that must keep their output.
-        lam: ridge strength, above 0.
+        lam: ridge strength, from 1e-12 to 1e12.
         weight: importance of held rows against edited ones, above 0.
         null_threshold: energies below this part of the largest are free, from 0 to 1.
 
@@ -95,12 +95,11 @@ def frame_of(
         held (H, I)
 
     Raises:
-        ConfigError: unknown mode, ``lam`` not above 0 or too small beside the held rows, or no direction is left free.
+        ConfigError: unknown mode, ``lam`` out of range or too small beside the held rows, or no direction is left free.
         InputError: the mode holds rows, but there are none.
     """
     one_of("mode", mode, MODES)
-    if not lam > 0:
-        raise ConfigError(f"lam is {lam} and must be above 0.")
+    in_range("lam", lam, 1e-12, 1e12)
     scale = lam**-0.5
     if mode not in HOLDING:
         return Frame(scale, held.new_zeros(held.shape[1], 0), held.new_zeros(0))

@@ -19,7 +19,7 @@ from diffwright.metrics.statistics import spearman
 
 DRIFT = 0.1
 """Where sites are compared: unrelated predictions move by a tenth of the distance of source and target."""
-_LINEAR = {"attn": ("attn.out",), "mlp": ("mlp.out",), "block": ("mlp.out",), "attn2": ("k", "v")}
+_LINEAR = {"attn": ("attn.out",), "mlp": ("mlp.out",), "attn2": ("k", "v")}
 Effects = Mapping[str, float]
 
 
@@ -114,7 +114,7 @@ def from_effects(pipe: Any, effects: Effects) -> Recommendation:
     for name, effect in sorted(effects.items(), key=lambda item: -item[1]):
         linear = _linear_sites(name, known)
         if linear and math.isfinite(effect):
-            skipped = f" ({', '.join(passed[:3])} came before it but reads no text)" if passed else ""
+            skipped = f" ({', '.join(passed[:3])} came before it but is no such site)" if passed else ""
             reason = (
                 f"{name} has the strongest effect of the trace among editable sites, {effect:.3g}{skipped}."
             )

@@ -70,6 +70,10 @@ class Rewrite:
         Raises:
             InputError: fewer than two targets, or shares that do not fit them.
         """
+        if isinstance(targets, str):
+            raise InputError(
+                f"Debiasing {source!r} got the text {targets!r}; give a list of two or more targets."
+            )
         targets = tuple(map(_words, targets))
         given = [1.0] * len(targets) if shares is None else list(shares)
         if len(targets) < 2 or len(given) != len(targets):
@@ -134,6 +138,8 @@ def rewrites(pairs: Sequence[Rewrite | tuple[str, str]]) -> tuple[Rewrite, ...]:
     Raises:
         InputError: it is something else, empty, or one source is sent to two different targets.
     """
+    if not isinstance(pairs, str) and any(isinstance(p, Rewrite) and not p.source.strip() for p in pairs):
+        raise InputError("A concept is empty; give at least one word on each side of a pair.")
     if isinstance(pairs, str) or not all(map(_sound, pairs)):
         raise InputError(f"Got the pairs {pairs!r}; give a list of (source, target) like [('mug', 'duck')].")
     if not pairs:
@@ -151,5 +157,5 @@ def rewrites(pairs: Sequence[Rewrite | tuple[str, str]]) -> tuple[Rewrite, ...]:
 
 def _sound(pair: Any) -> bool:
     if isinstance(pair, Rewrite):
-        return bool(pair.source.strip())
-    return not isinstance(pair, str) and len(pair) == 2 and all(isinstance(word, str) for word in pair)
+        return True
+    return isinstance(pair, Sequence) and not isinstance(pair, str) and list(map(type, pair)) == [str, str]

@@ -178,7 +178,8 @@ class Screen:
     Args:
         gallery: its pipeline is measured; its count of UNet evaluations grows.
         source: prompts with the concept.
-        target: the same prompts with what it becomes.
+        target: for each part of what it becomes, the same prompts with it.
+        shares: how much of each part; they sum to 1.
         others: prompts that should not change.
 
     Raises:
@@ -186,12 +187,19 @@ class Screen:
     """
 
     def __init__(
-        self, gallery: Gallery, source: Sequence[str], target: Sequence[str], others: Sequence[str]
+        self,
+        gallery: Gallery,
+        source: Sequence[str],
+        target: Sequence[Sequence[str]],
+        others: Sequence[str],
+        shares: Sequence[float] = (1.0,),
     ) -> None:
         if len(require(gallery.pipe, "fix").text_encoders) > 1:
             raise UnsupportedBackbone("A sweep works on layouts with one text encoder; this one has two.")
         self.gallery, self.source, self.others = gallery, list(source), list(others)
-        self.at_source, self.at_target = self._predict(self.source), self._predict(list(target))
+        self.at_source = self._predict(self.source)
+        parts = [share * self._predict(list(said)) for share, said in zip(shares, target, strict=True)]
+        self.at_target = torch.stack(parts).sum(0)
         self.at_others = self._predict(self.others)
 
     @classmethod
@@ -211,7 +219,7 @@ class Screen:
         return cls(
             gallery,
             source,
-            target,
+            [target],
             [probes(*other, 1)[i % 5].prompt for i, other in enumerate(others[::step])],
         )
 
@@ -224,8 +232,9 @@ class Screen:
         return cls(
             gallery,
             [Phrase.of(text, rewrite.source).prompt for text in texts],
-            [rewrite.said(text)[0] for text in texts],
+            list(zip(*(rewrite.said(text) for text in texts), strict=True)),
             others[:: max(1, len(others) // 8)],
+            rewrite.shares,
         )
 
     def measure(self, edit: ConceptEdit) -> tuple[float, float]:

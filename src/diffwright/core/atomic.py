@@ -114,6 +114,21 @@ def refuse_foreign(path: str | PathLike[str]) -> None:
         )
 
 
+def refuse_inputs(path: str | PathLike[str], *inputs: str | PathLike[str] | None) -> None:
+    """Check that an output lies neither in nor around what a command reads.
+
+    Raises:
+        InputError: ``path`` is one of the inputs, inside one, or a folder around one.
+    """
+    out = Path(path).resolve()
+    for given in inputs:
+        if given is None or not Path(given).exists():
+            continue
+        read = Path(given).resolve()
+        if out == read or read in out.parents or out in read.parents:
+            raise InputError(f"the output {path} would write over the input {given}; name another place")
+
+
 def _listed(folder: Path) -> set[str]:
     try:
         return {LISTING, *(folder / LISTING).read_text("utf-8").splitlines()}

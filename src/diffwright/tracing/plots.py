@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diffwright.core.checks import one_of
 from diffwright.core.errors import MissingExtra
 from diffwright.tracing.effects import Threshold, pick_threshold
 from diffwright.tracing.states import TEXT_KINDS
@@ -29,24 +30,31 @@ def draw(result: Any, path: Path, metric: str | None = None) -> Path:
 
     Args:
         result: the ``TraceResult``; untyped, because a result draws itself by this module.
-        path: where the picture goes; its ending chooses PNG, SVG or PDF.
-        metric: for all parts; the most telling one of each without it.
+        path: where the picture goes; its ending chooses PNG, SVG or PDF. Its folder is made.
+        metric: for the parts that measured it; the most telling one of each without it.
 
     Returns:
         The path.
 
     Raises:
         MissingExtra: matplotlib is not installed.
+        ConfigError: no part measured the metric, or the ending is not one of them.
     """
-    maps = _maps(result, metric)
+    path = Path(path)
+    one_of("the picture's ending", path.suffix.lower(), (".png", ".svg", ".pdf"))
+    drawn = {part for part, trace in result.traces.items() if metric is None or metric in trace.scores}
+    if not drawn:
+        one_of("metric", str(metric), {name for trace in result.traces.values() for name in trace.scores})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    maps = _maps(result, metric) if "text" in drawn else []
     heights = [0.34 * max(len(grid) for _, _, grid in row) + 1.0 for row in maps]
-    heights += [2.9] if "unet" in result.traces else []
+    heights += [2.9] if "unet" in drawn else []
     figure = blank(9.0, sum(heights) + 0.4)
     figure.suptitle(f"{result.prompt}   (subject: {result.subject})", x=0.01, ha="left", fontsize=10)
     parts = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
     for row, part in zip(maps, parts, strict=False):
-        _draw_maps(result, part, row)
-    if "unet" in result.traces:
+        _draw_maps(result, part, row, metric or result.traces["text"].metric)
+    if "unet" in drawn:
         _draw_bars(result, parts[-1], metric)
     figure.savefig(path, dpi=130)
     return path
@@ -80,8 +88,8 @@ def _maps(result: Any, metric: str | None) -> list[list[Map]]:
     return rows
 
 
-def _draw_maps(result: Any, part: Any, row: list[Map]) -> None:
-    trace = result.traces["text"]
+def _draw_maps(result: Any, part: Any, row: list[Map], metric: str) -> None:
+    known = np.isfinite(result.traces["text"].scores[metric].recovery).all()
     largest = max(float(np.nanmax(abs(grid))) for _, _, grid in row) or 1.0
     plots = np.atleast_1d(part.subplots(1, len(row), sharey=True))
     shown = None
@@ -96,7 +104,7 @@ def _draw_maps(result: Any, part: Any, row: list[Map]) -> None:
         plot.set_title(NAMES[kind], loc="left", fontsize=9)
         last = result.spans[prefix][1] - first
         plot.axhline(last + 0.5, color="black", linewidth=0.6)
-    part.colorbar(shown, ax=list(plots), label=f"recovery, {trace.metric}", shrink=0.9)
+    part.colorbar(shown, ax=list(plots), label=f"{'recovery' if known else 'effect'}, {metric}", shrink=0.9)
 
 
 def _draw_bars(result: Any, part: Any, metric: str | None) -> None:

@@ -43,7 +43,10 @@ class Pieces:
             raise InputError(
                 f"{path} belongs to a trace with other words, settings or weights; remove it to start anew"
             )
-        return content["pieces"]
+        pieces = content.get("pieces")
+        if not (isinstance(pieces, dict) and all(map(_sound, pieces.values()))):
+            raise InputError(f"{path} is damaged; remove it to start anew")
+        return pieces
 
     def get(self, name: str) -> Scored | None:
         """Give the scores of a finished piece, or None."""
@@ -59,3 +62,11 @@ class Pieces:
     def discard(path: str | PathLike[str]) -> None:
         """Remove the file of a trace that is complete and saved."""
         Path(path).unlink(missing_ok=True)
+
+
+def _sound(piece: Any) -> bool:
+    """Whether a piece is lists of numbers of one length, by metric."""
+    if not isinstance(piece, dict) or not piece or not all(isinstance(v, list) and v for v in piece.values()):
+        return False
+    numbers = all(isinstance(n, int | float) for values in piece.values() for n in values)
+    return numbers and len({len(values) for values in piece.values()}) == 1

@@ -93,6 +93,7 @@ def causal_trace(
     _check_metrics(metrics, scorers, chosen)
     _check_screen(screen, tokens, metrics, chosen)
     _check_seeds(seeds)
+    _check_limits(sampling, metrics, chosen, window)
     readings = read(pipe, prompt, subject)
     states = _states(pipe, readings, chosen, window, tokens)
     settings = {
@@ -125,7 +126,7 @@ def causal_trace(
         images=list(pictures.values()),
         names=list(pictures),
         figures={**figures_of(traces), "unet_rows": job.unet_rows},
-        warnings=_warnings(traces),
+        warnings=[*_warnings(traces), *_unheard(sampling, metrics)],
         timings=watch.timings,
         seeds=list(seeds),
         model=model,
@@ -187,6 +188,20 @@ def _check_screen(
         )
 
 
+def _check_limits(
+    sampling: Sampling, metrics: Sequence[str], chosen: Mapping[str, Sequence[str]], window: int
+) -> None:
+    """Refuse settings that nothing would obey."""
+    narrowed = sampling.between is not None or sampling.branches != "both"
+    if narrowed and ("pictures" not in metrics or "unet" not in chosen):
+        raise ConfigError(
+            "between and branches narrow the UNet layers that pictures are painted with; trace the UNet and add the "
+            "metric pictures, or leave them out."
+        )
+    if window != 1 and "text" not in chosen:
+        raise ConfigError(f"window is {window}, but windows are of text layers and no text was to be traced.")
+
+
 def _check_seeds(seeds: Sequence[int]) -> None:
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds is {list(seeds)}; give at least one, each of them once.")
@@ -202,6 +217,15 @@ def _trace(states: Sequence[State], rows: Sequence[Scored], screen: bool) -> Tra
             table = np.array([sample[metric] for sample in rows], dtype=np.float64)  # (S, 2 + N)
             scores[metric] = Scores(table[:, 0], table[:, 1], table[:, 2:].T.copy())
     return Trace(tuple(states), scores)
+
+
+def _unheard(sampling: Sampling, metrics: Sequence[str]) -> list[str]:
+    narrowed = sampling.between is not None or sampling.branches != "both"
+    if narrowed and "denoiser" in metrics:
+        return [
+            "denoiser predicts once, so between and branches do not narrow it; read the pictures' metrics"
+        ]
+    return []
 
 
 def _warnings(traces: Mapping[str, Trace]) -> list[str]:

@@ -63,6 +63,20 @@ class Sampling:
                 f"between is {self.between}; give a first step and one after the last, like 0 5."
             )
 
+    def check_calls(self, calls: int) -> None:
+        """Check that what is to be restored happens at all.
+
+        Args:
+            calls: of the UNet in one run.
+
+        Raises:
+            ConfigError: ``between`` begins after the last of them.
+        """
+        if self.between is not None and self.between[0] >= calls:
+            raise ConfigError(
+                f"between is {self.between}, but the UNet is called {calls} times; begin at {calls - 1} at most."
+            )
+
     def scale(self, pipe: Any) -> float:
         """Give the guidance scale for a pipeline."""
         return require(pipe, "trace").guidance if self.guidance is None else self.guidance
@@ -112,6 +126,8 @@ def lock_step(
 
     def after(pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         latents[:] = [tensors["latents"]]
+        if step == 0:
+            sampling.check_calls(len(pipeline.scheduler.timesteps))
         if on_step is not None:
             on_step(step + 1, pipeline.num_timesteps)
         return tensors
