@@ -53,9 +53,9 @@ class Plan:
 
     development: int = 30
     test: int = 60
-    others: int = 40
+    others: int = 30
     across: int = 20
-    ablation: int = 20
+    ablation: int = 15
     prompts: int = 20
     spread: int = 8
     seeds: int = 8

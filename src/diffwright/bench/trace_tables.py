@@ -138,7 +138,7 @@ def _draw_text(path: Path, groups: dict[str, list[Row]], label: str, scaled: boo
     if scaled:
         grids = {name: [g / np.nanmax(np.abs(pair)) for g in pair] for name, pair in grids.items()}
     largest = max(float(np.nanmax(np.abs(pair))) for pair in grids.values())
-    figure = blank(max(6.0, 1.0 + 1.9 * len(grids)), 3.9)
+    figure = blank(max(6.0, 1.0 + 1.9 * len(grids)), 4.3)
     plots = figure.subplots(len(kinds), len(grids), sharex=True, sharey=True, squeeze=False)
     shown: Any = None
     for column, (name, pair) in enumerate(grids.items()):
@@ -147,7 +147,7 @@ def _draw_text(path: Path, groups: dict[str, list[Row]], label: str, scaled: boo
             shown = plot.imshow(grid, cmap="coolwarm", vmin=-largest, vmax=largest, aspect="auto")
             plot.set_yticks(range(len(ROLES)), ROLES, fontsize=8)
             plot.set_xticks(range(grid.shape[1]))
-            plot.set_title(f"{name}, {NAMES[kinds[line]]}", loc="left", fontsize=8)
+            plot.set_title(f"{name},\n{NAMES[kinds[line]]}", loc="left", fontsize=8)
         plots[-1][column].set_xlabel("layer", fontsize=8)
     figure.colorbar(shown, ax=list(plots.ravel()), shrink=0.9).set_label(label, fontsize=8)
     figure.savefig(path, dpi=110)
