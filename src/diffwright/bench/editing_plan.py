@@ -29,7 +29,7 @@ KEY, SOME, ACROSS = ("move", "resize", "remove"), ("move", "remove"), ("replace"
 ACROSS_ARM = "reference_across"
 """The published preset on tasks with a second picture, an arm of its own because its cases are fewer."""
 WITHOUT_MODEL = ("identity", "paste", "preview")
-NO_PROMPT = "not run: no image prompt ships yet"
+NO_PROMPT = "not run: this model has no image prompt"
 CASE_SECONDS = 0.8  # to draw, judge and render one case on one core
 
 
