@@ -53,10 +53,10 @@ class Plan:
 
     development: int = 30
     test: int = 60
-    others: int = 30
-    across: int = 20
-    ablation: int = 15
-    prompts: int = 20
+    others: int = 24
+    across: int = 12
+    ablation: int = 10
+    prompts: int = 15
     spread: int = 8
     seeds: int = 8
     rounds: int = 5
