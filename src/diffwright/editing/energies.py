@@ -180,7 +180,7 @@ def _vacated_energy(r: Region, f: Tensor, gud: Tensor, surroundings: Tensor) -> 
     w, hole = r.weights, r.vacated
     energy = w.layer * w.contrast * local_similarity(f[:, hole], gud[:, hole])
     if bool(surroundings.any()):
-        energy = energy + w.layer * w.inpaint * inverse(global_similarity(f[:, hole], gud[:, surroundings]))
+        energy = energy + w.inpaint * inverse(global_similarity(f[:, hole], gud[:, surroundings]))
     return w.scale * energy
 
 

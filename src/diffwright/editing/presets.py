@@ -113,7 +113,7 @@ class Preset:
         at, even = i / self.steps, i % 2 == 0
         inside = at < self.guided - 1e-9 and (even or at < self.every - 1e-9)
         shows = at <= self.bank_until - 1e-9 if other_look else at >= self.bank_from - 1e-9
-        again = even and _between(at, self.travel)
+        again = even and _between(at, self.travel) and i < self.steps - 1
         return Step(
             i=i,
             guided=inside and self.energy > 0,

@@ -103,15 +103,26 @@ def begun(job: Job, generator: torch.Generator) -> Callable[[int], Tensor]:
     trajectory, plan = job.picture.trajectory, job.plan
     schedule, begin = trajectory.schedule, job.collage
     if begin is None:
-        placed = _placed(job, [guide.trajectory.at(trajectory.start) for guide in job.guides])
+        starts = [guide.trajectory.at(trajectory.start) for guide in job.guides]
+        placed = _unrepeated(job, _placed(job, starts), lambda: drawn(starts[0], generator))
         return lambda _: placed
     noises = [_inverted_noise(guide) for guide in job.guides]
     epsilon, fresh = _placed(job, noises), drawn(noises[0], generator)
-    epsilon = torch.where(plan.vacated, fresh, epsilon)
-    for region, (to, at) in zip(plan.regions, plan.moves, strict=True):
-        again = _repeated(at, noises[region.guide].shape[-2:])
-        epsilon[..., to] = torch.where(again, fresh[..., to], epsilon[..., to])
+    epsilon = _unrepeated(job, torch.where(plan.vacated, fresh, epsilon), lambda: fresh)
     return lambda level: schedule.noised(begin, epsilon, level)
+
+
+def _unrepeated(job: Job, placed: Tensor, fresh: Callable[[], Tensor]) -> Tensor:
+    """Put fresh noise where enlarging took a latent twice, so that the noise stays white."""
+    again = [
+        (to, _repeated(at, job.guides[region.guide].trajectory.latents[-1].shape[-2:]))
+        for region, (to, at) in zip(job.plan.regions, job.plan.moves, strict=True)
+    ]
+    if any(bool(mask.any()) for _, mask in again):
+        new = fresh()
+        for to, mask in again:
+            placed[..., to] = torch.where(mask, new[..., to], placed[..., to])
+    return placed
 
 
 def _inverted_noise(guide: Inverted) -> Tensor:
