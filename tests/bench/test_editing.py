@@ -221,7 +221,7 @@ def test_figures_of_an_image_prompt_are_left_out_by_name(small):
     figures = editing.run(True, parts=("prompts",))
     assert "image_prompt_gain_db" not in figures
     note = figures["image_prompt_figures"].note
-    assert note.startswith("not run: no image prompt ships yet: image_prompt_gain_db")
+    assert note.startswith("not run: this model has no image prompt: image_prompt_gain_db")
 
 
 def test_parts_and_folders_are_chosen_on_the_command_line(small, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -118,3 +119,35 @@ def test_help_explains_each(verb, capsys):
         parse(verb, ["--help"])
     assert left.value.code == 0
     assert "--out" in capsys.readouterr().out
+
+
+def test_no_output_replaces_what_is_read(place, tmp_path, capsys):
+    for name in ("photo.png", "mask.png"):
+        shutil.copy(place / name, tmp_path)
+    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    before = photo.read_bytes(), mask.read_bytes()
+    (tmp_path / "dir.png").mkdir()
+    for out, number, said in (
+        (photo, 3, "write over the input"),
+        (mask, 3, "write over the input"),
+        (tmp_path / "moved.jpg", 2, "written as PNG"),
+        (tmp_path / "dir.png", 2, "is a folder"),
+        (photo / "x.png", 2, "is a file"),
+    ):
+        assert (
+            code("edit", "move", photo, "--mask", mask, "--by", 9, 0, "--model", "no/such", "--out", out)
+            == number
+        )
+        assert said in capsys.readouterr().err
+    assert before == (photo.read_bytes(), mask.read_bytes())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dir.png", "mask.png", "photo.png"]
+
+
+def test_what_cannot_be_done_is_said_before_the_model_is_loaded(place, tmp_path, capsys):
+    flags = ("--mask", place / "mask.png", "--model", "no/such/model", "--out", tmp_path / "o")
+    assert code("edit", "move", place / "photo.png", "--by", 900, 0, *flags) == 3
+    assert "off the picture" in capsys.readouterr().err
+    assert code("edit", "move", place / "photo.png", "--by", 9, 0, "--preview", *flags) == 0
+    assert code("edit", "move", place / "photo.png", "--by", 9, 0, "--preview", *flags) == 0, (
+        "a preview is ours to replace"
+    )

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from functools import cache
 
@@ -5,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffwright.core.errors import Cancelled, ConfigError, InputError, UnsupportedBackbone
-from diffwright.core.images import to_tensor
+from diffwright.bench.editing_cases import cases
+from diffwright.core.errors import Cancelled, ConfigError, InputError, UnsupportedBackbone, WeightsMissing
+from diffwright.core.images import save_png, to_tensor
+from diffwright.editing import run
 from diffwright.editing.composition import zone_of
 from diffwright.editing.editor import ImageEditor
 from diffwright.editing.frame import Frame
@@ -15,6 +18,7 @@ from diffwright.editing.presets import PRESETS
 from diffwright.metrics.pictures import psnr
 from tests.editing.conftest import SIZE, box, noise_picture, quick, smooth_picture
 from tests.editing.test_image_prompt import tower, trained
+from tests.support.tiny import folder as tiny_folder
 from tests.support.tiny import pipeline
 
 MASK = box(8, 8, 20, 20)
@@ -72,12 +76,35 @@ def test_without_guidance_and_motion_the_round_trip_comes_back(kind, name):
     assert decibels(pixels(result), smooth_picture()) > result.figures["round_trip_psnr"] - 0.5
 
 
+@pytest.mark.parametrize("name", ["balanced", "fast"])
+def test_the_shipped_model_gives_its_round_trip_back_where_nothing_moves(name):
+    (case,) = cases("move", "development", 1)
+    still = replace(PRESETS[name], energy=0.0, guidance=1.0, eta_in=0.0, detail=False)
+    editor = ImageEditor.from_pretrained("pocket", preset=still).set_image(case.picture)
+    result = editor.edit([Move(case.operation.mask, (0, 0))], keep_outside=False)
+    assert result.figures["round_trip_psnr"] > 25
+    assert decibels(pixels(result), case.picture) > result.figures["round_trip_psnr"] - 0.5
+
+
+@pytest.mark.parametrize("name", ["reference", "balanced"])
+def test_enlarging_begins_with_white_noise(pipes, name, monkeypatch):
+    begun, seen = run.begun, []
+    monkeypatch.setattr(run, "begun", lambda *a: seen.append((begun(*a), a[0])) or seen[-1][0])
+    ImageEditor(pipes("sd1"), quick(name)).set_image(noise_picture()).resize(MASK, 2.0)
+    (start, job) = seen[0]
+    z = start(job.picture.trajectory.start)
+    values = z[0, 0, 2:9, 2:9].flatten()
+    assert len(values.unique()) == len(values)
+
+
 def test_bfloat16(pipes):
     pipe = pipeline("sd2").to(torch.bfloat16)
     for name in ("reference", "balanced"):
         editor = ImageEditor(pipe, quick(name), trained(pipe.unet), tower()).set_image(smooth_picture())
-        result = editor.edit([OPERATIONS["move"], OPERATIONS["paste"]])
-        assert np.isfinite(pixels(result)).all()
+        half = pixels(editor.edit([OPERATIONS["move"], OPERATIONS["paste"]]))
+        full = ImageEditor(pipeline("sd2"), quick(name), trained(pipeline("sd2").unet), tower())
+        whole = pixels(full.set_image(smooth_picture()).edit([OPERATIONS["move"], OPERATIONS["paste"]]))
+        assert decibels(half, whole) > 25
 
 
 @pytest.mark.parametrize("name", ["reference", "fast"])
@@ -287,3 +314,54 @@ def test_a_changed_or_foreign_folder_is_no_saved_edit(pipes, tmp_path):
     (folder / "source.png").write_bytes((folder / "mask-0.png").read_bytes())
     with pytest.raises(InputError, match="was changed"):
         editor.replay(folder)
+
+
+def test_what_is_no_edit_is_a_typed_error(pipes):
+    editor = ImageEditor(pipes("sd1"), quick("fast")).set_image(noise_picture())
+    assert editor.move(MASK, np.array([5.0, 0.0]), seed=np.int64(3)).seeds == [3]
+    for seed in (1.5, None, "a"):
+        with pytest.raises(ConfigError, match="seed"):
+            editor.move(MASK, (5, 0), seed=seed)
+    for operations in (OPERATIONS["move"], [None], "move"):
+        with pytest.raises(InputError, match="give a list"):
+            editor.edit(operations)
+    for region in ((float("nan"), 0, 10, 10), ("a", 0, 10, 10)):
+        with pytest.raises(InputError, match="as a box"):
+            editor.select(region)
+    with pytest.raises(InputError, match="callback returned latents"):
+        editor.move(MASK, (5, 0), callback_on_step_end=lambda *_: {"latents": torch.zeros(1)})
+    with pytest.raises(Cancelled):
+        editor.move(MASK, (5, 0), callback_on_step_end=lambda *_: np.True_)
+    for changes in ({"noisy": 0.3}, {"regional": "no"}):
+        with pytest.raises(ConfigError):
+            quick("fast", **changes)
+
+
+def test_drags_that_cannot_arrive_warn(pipes):
+    editor = ImageEditor(pipes("sd1"), quick("fast")).set_image(noise_picture())
+    away = editor.drag([(30.0, 10.0)], [(34.0, 10.0)], MASK)
+    assert any("outside of what may change" in warning for warning in away.warnings)
+    still = editor.drag([(10.0, 10.0)], [(10.0, 10.0)], MASK)
+    assert any("dragged to where it is" in warning for warning in still.warnings)
+
+
+def test_a_replay_with_another_image_prompt_or_changed_files_says_so(pipes, tmp_path):
+    pipe = pipes("sd1")
+    told = ImageEditor(pipe, quick("reference", image_prompt=1.0), trained(pipe.unet), tower())
+    told.set_image(noise_picture()).move(MASK, (14, 2)).save(tmp_path / "told")
+    assert not any("differ" in warning for warning in told.replay(tmp_path / "told").warnings)
+    silent = ImageEditor(pipe).replay(tmp_path / "told")
+    assert any("another image prompt" in warning for warning in silent.warnings)
+    save_png(
+        np.repeat(box(2, 2, 30, 30)[..., None].astype(np.uint8) * 255, 3, 2), tmp_path / "told" / "mask-0.png"
+    )
+    assert any("files were changed" in warning for warning in told.replay(tmp_path / "told").warnings)
+
+
+def test_an_image_prompt_that_cannot_see_is_refused(tmp_path):
+    folder = tiny_folder("sd1", tmp_path / "model")
+    shutil.rmtree(folder / "image_encoder", ignore_errors=True)
+    pipe = pipeline("sd1")
+    trained(pipe.unet).save_pretrained(tmp_path / "prompt", "")
+    with pytest.raises(WeightsMissing, match="could not see"):
+        ImageEditor.from_pretrained(folder, image_prompt=tmp_path / "prompt")

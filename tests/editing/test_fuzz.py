@@ -10,6 +10,7 @@ from diffwright.editing.editor import ImageEditor
 from diffwright.editing.operations import TASKS, Drag, Move, Paste, Remove, Replace, Resize
 from diffwright.editing.presets import PRESETS
 from tests.editing.conftest import quick
+from tests.editing.test_image_prompt import tower, trained
 from tests.support.tiny import pipeline
 
 WILD = (0.0, float("nan"), float("inf"), -1e9, 1e9, -1.0, 60.0)
@@ -73,6 +74,11 @@ class Wish:
 @pytest.mark.slow
 def test_five_hundred_requests_end_in_a_picture_or_a_typed_error():
     pipe, done = pipeline("sd1"), []
+    look = ((None, None), (trained(pipe.unet), tower()))
+    assert (
+        max(step.passes for step in quick("reference", steps=4, passes=2, travel=(0.0, 1.0)).steps_taken())
+        == 2
+    )
 
     @settings(max_examples=500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(
@@ -85,7 +91,7 @@ def test_five_hundred_requests_end_in_a_picture_or_a_typed_error():
     def check(size, tasks, name, keep_outside, seed):
         wish = Wish(seed)
         window = {"travel": (0.0, 1.0), "noisy": (0.0, 1.0), "bank_from": 0.0, "begin_at": 0.0}
-        editor = ImageEditor(pipe, quick(name, steps=2, guidance=1.0, passes=2, **window))
+        editor = ImageEditor(pipe, quick(name, steps=4, guidance=1.0, passes=2, **window), *look[seed % 2])
         picture = wish.picture(size)
         try:
             editor.set_image(picture)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from diffwright.core.errors import ConfigError, InputError
+from diffwright.editing.collage import collage
 from diffwright.editing.operations import Drag, Move, Paste, Remove, Replace, Resize, grid, surroundings
 from tests.editing.conftest import SIZE, box, noise_picture
 
@@ -84,19 +85,35 @@ def test_a_removal_fills_nothing():
 @pytest.mark.parametrize(
     ("operation", "said"),
     [
-        (Move(np.zeros(SIZE, bool), (1, 1)), "selects nothing"),
-        (Move(np.ones((3, 3), bool), (1, 1)), "picture's size"),
-        (Move(box(1, 1, 5, 5), (float("nan"), 1)), "finite"),
-        (Move(box(1, 1, 5, 5), 3), "two numbers"),
-        (Drag(((1.0, 1.0),), ()), "1 points and 0 targets"),
-        (Drag(((1.0, 1.0),), ((99.0, 1.0),)), "off the picture"),
-        (Drag(((1.0, 1.0), (2.0, 2.0)), ((3.0, 3.0), (3.0, 3.0))), "same target"),
-        (Paste(noise_picture(), np.ones((2, 2), bool), (1, 1)), "reference mask"),
+        (lambda: Move(np.zeros(SIZE, bool), (1, 1)), "selects nothing"),
+        (lambda: Move(np.ones((3, 3), bool), (1, 1)), "picture's size"),
+        (lambda: Move(box(1, 1, 5, 5), (float("nan"), 1)), "finite"),
+        (lambda: Move(box(1, 1, 5, 5), 3), "two numbers"),
+        (lambda: Drag(((1.0, 1.0),), ()), "1 points and 0 targets"),
+        (lambda: Drag(((1.0, 1.0),), ((99.0, 1.0),)), "off the picture"),
+        (lambda: Drag(((1.0, 1.0), (2.0, 2.0)), ((3.0, 3.0), (3.0, 3.0))), "same target"),
+        (lambda: Paste(noise_picture(), np.ones((2, 2), bool), (1, 1)), "reference mask"),
+        (lambda: Replace(box(1, 1, 5, 5), "other.png", box(1, 1, 5, 5)), "reference is str"),
+        (lambda: Move([[1]], (1, 1)), "mask is a list"),
+        (lambda: Paste(noise_picture(), box(1, 1, 5, 5), (900.0, 5.0)), r"paste at \(900, 5\)"),
     ],
 )
 def test_what_cannot_be_done_is_said(operation, said):
     with pytest.raises(InputError, match=said):
-        operation.place(SIZE)
+        operation().place(SIZE)
+
+
+def test_numbers_of_any_kind_are_kept_as_plain_ones():
+    assert Move(box(1, 1, 5, 5), np.array([5, 0])).by == (5.0, 0.0)
+    assert Paste(noise_picture(), box(1, 1, 5, 5), (np.int64(9), 9)).at == (9.0, 9.0)
+
+
+def test_what_does_not_move_leaves_no_hole():
+    still = Move(box(5, 5, 20, 20), (0, 0)).place(SIZE)
+    assert still.still
+    np.testing.assert_array_equal(collage(noise_picture(), [still]), noise_picture())
+    assert not Move(box(5, 5, 20, 20), (1, 0)).place(SIZE).still
+    assert not Resize(np.ones(SIZE, bool), 2.0).place(SIZE).still
 
 
 @pytest.mark.parametrize("scale", [0, -1, 1000, float("nan")])

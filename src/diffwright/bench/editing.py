@@ -13,6 +13,7 @@ from diffwright.bench.editing_files import export_cases, score_folder
 from diffwright.bench.editing_plan import NO_PROMPT, PARTS, QUICK, Plan, cost_table
 from diffwright.bench.editing_spread import diversity
 from diffwright.bench.harness import Figure
+from diffwright.core.errors import ConfigError
 from diffwright.core.progress import Progress
 from diffwright.editing.editor import ImageEditor
 
@@ -45,6 +46,10 @@ def run(
     """
     plan = QUICK if quick else Plan()
     if export is not None or score is not None:
+        if model is not None or tuple(parts) != PARTS:
+            raise ConfigError(
+                "--export and --score run no model and no parts; leave --model and --parts out."
+            )
         every = [case for task in TASKS for case in cases(task, "test", plan.test, progress)]
         figures = export_cases(export, every) if export is not None else {}
         return figures | (score_folder(score, every) if score is not None else {})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from diffwright.cli.bars import shown
-from diffwright.cli.flags import ModelFlags, SeedFlags, command_line
+from diffwright.cli.flags import ModelFlags, OutputFlags, SeedFlags, command_line
 from diffwright.core.checks import whole
 from diffwright.core.errors import ConfigError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Two = tuple[float, float]
 Four = tuple[int, int, int, int]
 Repeated = tyro.conf.UseAppendAction
+OTHER_PICTURES = (".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class EditFlags(ModelFlags, SeedFlags):
     """Levels between noise and picture; those of the preset without it."""
     image_prompt: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """Image prompt: pocket name, directory or safetensors file that load_ip_adapter reads."""
+    image_encoder: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder with the image_encoder that the image prompt reads, where the model has none of its own."""
     count: int = 1
     """Pictures, with seeds SEED, SEED + 1 and so on."""
     everything: bool = False
@@ -53,16 +56,33 @@ class _Common(EditFlags):
     out: Path = Path("runs/edit")
     """Folder for pictures, masks and result.json; or OUT.png, with such a folder OUT beside it."""
 
-    def finish(self, editor: ImageEditor, operation: Operation) -> None:
-        """Edit, save and say what was done."""
-        if self.preview:
-            self._save_preview(editor, operation)
-            return
+    def picture(self, image: Path, *others: Path | None) -> np.ndarray:
+        """Refuse a bad place for the output early, and read the picture.
+
+        Args:
+            image: the picture.
+            others: files that are read too and must not be written over.
+        """
+        whole("count", self.count, 1, 64)
+        _check_out(self.out, image, *others)
+
+        from diffwright.core.images import load_image
+
+        return load_image(image)
+
+    def finish(self, picture: np.ndarray, operation: Operation) -> None:
+        """Edit, save and say what was done; what cannot be asked is said before the model is loaded."""
+        from diffwright.editing.editor import previewed
         from diffwright.editing.presets import preset
 
         settings = preset(self.preset)
         if self.steps is not None:
             settings = replace(settings, steps=self.steps)
+        operation.place((picture.shape[0], picture.shape[1]))
+        if self.preview:
+            self._save_preview(previewed(picture, [operation], settings))
+            return
+        editor = _editor(self, self.image_prompt, self.image_encoder).set_image(picture, self.prompt)
         with shown() as progress:
             result = editor.edit(
                 [operation],
@@ -74,37 +94,21 @@ class _Common(EditFlags):
             )
         _save(self, result)
 
-    def editor(self, image: Path) -> ImageEditor:
-        """Load the model, refuse a bad output place early, and set the picture."""
-        whole("count", self.count, 1, 64)
-
-        from diffwright.core.atomic import refuse_foreign
-        from diffwright.editing.editor import ImageEditor
-
-        refuse_foreign(self.out.with_suffix("") if self.out.suffix.lower() == ".png" else self.out)
-        editor = ImageEditor.from_pretrained(
-            self.model,
-            image_prompt=self.image_prompt,
-            device=self.device,
-            dtype=self.dtype,
-            revision=self.revision,
-            variant=self.variant,
-            offline=self.offline,
-        )
-        return editor.set_image(image, self.prompt)
-
-    def _save_preview(self, editor: ImageEditor, operation: Operation) -> None:
-        import numpy as np
-
+    def _save_preview(self, collage: np.ndarray) -> None:
+        from diffwright.core.atomic import directory
         from diffwright.core.images import save_png
 
-        path = self.out if self.out.suffix.lower() == ".png" else self.out / "preview.png"
-        save_png(np.asarray(editor.preview([operation])), path)
+        path = self.out if _is_picture(self.out) else self.out / "preview.png"
+        if _is_picture(self.out):
+            save_png(collage, path)
+        else:
+            with directory(self.out) as folder:
+                save_png(collage, folder / path.name)
         self.say({"preview": str(path)}, f"collage in {path}; leave --preview out for the edit itself")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Region:
+class _Region(_Common):
     """Which object of the picture is meant: exactly one of the three."""
 
     mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -114,9 +118,14 @@ class _Region:
     point: Annotated[Two | None, tyro.conf.arg(metavar="X Y")] = None
     """Point on the object instead, pixels."""
 
-    def region(self, needed: bool = True) -> Any:
-        """What was given."""
-        return _one("--mask, --box or --point", (self.mask, self.box, self.point), needed)
+    def selected(self, image: Path, *others: Path | None, needed: bool = True) -> tuple[np.ndarray, Any]:
+        """The picture, and the object that was meant; None where none was and none is needed."""
+        region = _one("--mask, --box or --point", (self.mask, self.box, self.point), needed)
+        picture = self.picture(image, self.mask, *others)
+
+        from diffwright.editing.masks import choose
+
+        return picture, None if region is None else choose(picture, region)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +152,7 @@ class _Reference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoveObject(_Common, _Region):
+class MoveObject(_Region):
     """Move an object, and scale it if wanted.
 
     diffwright edit move photo.png --mask mug.png --by 40 0 --out moved.png
@@ -158,16 +167,15 @@ class MoveObject(_Common, _Region):
 
     def run(self) -> None:
         """Move it."""
-        region = self.region()
+        picture, mask = self.selected(self.image)
 
         from diffwright.editing.operations import Move
 
-        editor = self.editor(self.image)
-        self.finish(editor, Move(editor.select(region), self.by, self.scale))
+        self.finish(picture, Move(mask, self.by, self.scale))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResizeObject(_Common, _Region):
+class ResizeObject(_Region):
     """Make an object larger or smaller.
 
     diffwright edit resize photo.png --box 10 20 60 90 --scale 1.4 --out larger.png
@@ -180,16 +188,15 @@ class ResizeObject(_Common, _Region):
 
     def run(self) -> None:
         """Resize it."""
-        region = self.region()
+        picture, mask = self.selected(self.image)
 
         from diffwright.editing.operations import Resize
 
-        editor = self.editor(self.image)
-        self.finish(editor, Resize(editor.select(region), self.scale))
+        self.finish(picture, Resize(mask, self.scale))
 
 
 @dataclass(frozen=True, kw_only=True)
-class DragPoints(_Common, _Region):
+class DragPoints(_Region):
     """Drag points to new places; what may change is chosen around them without a mask.
 
     diffwright edit drag photo.png --start 30 12 --end 30 4 --out taller.png
@@ -204,17 +211,15 @@ class DragPoints(_Common, _Region):
 
     def run(self) -> None:
         """Drag them."""
-        region = self.region(needed=False)
+        picture, mask = self.selected(self.image, needed=False)
 
         from diffwright.editing.operations import Drag
 
-        editor = self.editor(self.image)
-        mask = None if region is None else editor.select(region)
-        self.finish(editor, Drag(self.start, self.end, mask))
+        self.finish(picture, Drag(self.start, self.end, mask))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplaceLook(_Common, _Region, _Reference):
+class ReplaceLook(_Region, _Reference):
     """Give an object the look of one in another picture; its shape stays.
 
     diffwright edit replace photo.png --point 30 40 --reference other.png --reference-point 20 25 --out new.png
@@ -225,13 +230,11 @@ class ReplaceLook(_Common, _Region, _Reference):
 
     def run(self) -> None:
         """Replace it."""
-        region = self.region()
+        picture, mask = self.selected(self.image, self.reference, self.reference_mask)
 
         from diffwright.editing.operations import Replace
 
-        other, theirs = self.other()
-        editor = self.editor(self.image)
-        self.finish(editor, Replace(editor.select(region), other, theirs))
+        self.finish(picture, Replace(mask, *self.other()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,12 +255,12 @@ class PasteObject(_Common, _Reference):
         """Paste it."""
         from diffwright.editing.operations import Paste
 
-        other, theirs = self.other()
-        self.finish(self.editor(self.image), Paste(other, theirs, self.at, self.scale))
+        picture = self.picture(self.image, self.reference, self.reference_mask)
+        self.finish(picture, Paste(*self.other(), self.at, self.scale))
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveObject(_Common, _Region):
+class RemoveObject(_Region):
     """Take an object away and show what is behind it.
 
     diffwright edit remove photo.png --mask mug.png --out without.png
@@ -268,16 +271,15 @@ class RemoveObject(_Common, _Region):
 
     def run(self) -> None:
         """Remove it."""
-        region = self.region()
+        picture, mask = self.selected(self.image)
 
         from diffwright.editing.operations import Remove
 
-        editor = self.editor(self.image)
-        self.finish(editor, Remove(editor.select(region)))
+        self.finish(picture, Remove(mask))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replay(ModelFlags, SeedFlags):
+class Replay(ModelFlags, OutputFlags):
     """Do a saved edit again, bit for bit with the same model on the same machine.
 
     diffwright edit replay moved --out again.png
@@ -287,31 +289,65 @@ class Replay(ModelFlags, SeedFlags):
     """Folder of a saved edit."""
     image_prompt: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """Image prompt, as it was."""
+    image_encoder: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Its image encoder, as it was."""
     out: Path = Path("runs/edit")
     """As for the other edits."""
 
     def run(self) -> None:
         """Replay it."""
-        from diffwright.editing.editor import ImageEditor
+        from diffwright.editing.result import read_edit
 
-        editor = ImageEditor.from_pretrained(
-            self.model,
-            image_prompt=self.image_prompt,
-            device=self.device,
-            dtype=self.dtype,
-            revision=self.revision,
-            variant=self.variant,
-            offline=self.offline,
-        )
+        _check_out(self.out, self.folder)
+        read_edit(self.folder)
+        editor = _editor(self, self.image_prompt, self.image_encoder)
         with shown() as progress:
             result = editor.replay(self.folder, progress=progress, command=command_line())
         _save(self, result)
 
 
+def _editor(flags: ModelFlags, image_prompt: str | None, image_encoder: str | None) -> ImageEditor:
+    from diffwright.editing.editor import ImageEditor
+
+    return ImageEditor.from_pretrained(
+        flags.model,
+        image_prompt=image_prompt,
+        image_encoder=image_encoder,
+        device=flags.device,
+        dtype=flags.dtype,
+        revision=flags.revision,
+        variant=flags.variant,
+        offline=flags.offline,
+    )
+
+
+def _is_picture(out: Path) -> bool:
+    return out.suffix.lower() == ".png"
+
+
+def _check_out(out: Path, *inputs: Path | None) -> None:
+    """Refuse, before anything is computed, a place where the output must not or cannot go."""
+    from diffwright.core.atomic import refuse_foreign, refuse_inputs
+
+    if out.suffix.lower() in OTHER_PICTURES:
+        raise ConfigError(
+            f"--out is {out}; pictures are written as PNG, so name {out.with_suffix('.png')} or a folder"
+        )
+    if _is_picture(out) and out.is_dir():
+        raise ConfigError(f"--out is {out}, which is a folder; name a file in it, or another file")
+    for parent in out.absolute().parents:
+        if parent.exists() and not parent.is_dir():
+            raise ConfigError(f"--out is {out}, but {parent} is a file; name a place in a folder")
+    refuse_inputs(out, *inputs)
+    folder = out.with_suffix("") if _is_picture(out) else out
+    refuse_inputs(folder, *inputs)
+    refuse_foreign(folder)
+
+
 def _save(flags: Any, result: EditResult) -> None:
     from diffwright.editing.result import write_picture
 
-    is_file = flags.out.suffix.lower() == ".png"
+    is_file = _is_picture(flags.out)
     folder = write_picture(result, flags.out) if is_file else result.save(flags.out)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)

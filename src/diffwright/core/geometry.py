@@ -60,7 +60,11 @@ def check_box(box: Sequence[int], size: tuple[int, int]) -> Box:
         InputError: it does not.
     """
     height, width = size
-    if len(box) != 4 or any(value != int(value) for value in box):
+    try:
+        whole = len(box) == 4 and all(value == int(value) for value in box)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
         raise InputError(f"{box!r} was given as a box; expected four whole numbers x0 y0 x1 y1")
     x0, y0, x1, y1 = (int(value) for value in box)
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):

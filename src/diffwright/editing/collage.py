@@ -37,7 +37,7 @@ def collage(
     """
     hole = np.zeros(picture.shape[:2], dtype=bool)
     for p in placements:
-        if p.task in ("move", "resize", "remove"):
+        if p.task in ("move", "resize", "remove") and not p.still:
             hole |= p.source | p.left
     out = fill(picture, grown(hole, ring)) if hole.any() else picture.copy()
     for p in placements:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from operator import index
 from os import PathLike
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from diffwright.core.checks import text
-from diffwright.core.errors import Cancelled, InputError
+from diffwright.core.errors import Cancelled, ConfigError, InputError, WeightsMissing
 from diffwright.core.geometry import Point
 from diffwright.core.images import load_image, to_pil
 from diffwright.core.progress import Progress, report
@@ -98,6 +99,7 @@ class ImageEditor:
         *,
         preset: str | Preset = "balanced",
         image_prompt: str | PathLike[str] | None = None,
+        image_encoder: str | PathLike[str] | None = None,
         **options: Any,
     ) -> ImageEditor:
         """Load a model and its image prompt.
@@ -107,11 +109,15 @@ class ImageEditor:
             preset: as in the constructor.
             image_prompt: a pocket name, directory or safetensors file in the layout of ``load_ip_adapter``;
                 ``SOURCE-image-prompt`` where it is shipped.
+            image_encoder: directory with the ``image_encoder`` folder that the image prompt reads; the model's own
+                without it.
             options: passed to ``diffwright.load``: device, dtype, revision, variant, offline.
 
         Raises:
-            WeightsError: a part is missing, damaged, unsafe or not supported.
+            WeightsError: a part is missing, damaged, unsafe or not supported, or there is an image prompt and no
+                image encoder that it could read.
         """
+        _preset(preset)
         pipe = load(source, **options)
         shipped = f"{source}-image-prompt"
         if image_prompt is None and is_pocket(source) and shipped in shipped_names():
@@ -124,7 +130,15 @@ class ImageEditor:
             )
         else:
             root = resolve(source)
-        tower = ImageTower.load(root) if (root / TOWER).is_dir() else None
+        if image_encoder is not None:
+            tower = ImageTower.load(image_encoder)
+        elif (root / TOWER).is_dir():
+            tower = ImageTower.load(root)
+        elif (tower := ImageTower.of(pipe)) is None:
+            raise WeightsMissing(
+                f"{source} has no {TOWER}, so the image prompt {image_prompt} could not see; give image_encoder "
+                f"(--image-encoder), a directory with the {TOWER} that it was trained with"
+            )
         return cls(pipe, preset, ImagePrompt.from_pretrained(image_prompt), tower)
 
     def set_image(self, image: Any, prompt: str = "") -> ImageEditor:
@@ -232,8 +246,7 @@ class ImageEditor:
         Returns:
             A PIL image.
         """
-        picture = self._current().pixels
-        return to_pil(collage(picture, _placements(operations, picture, self.preset)))
+        return to_pil(previewed(self._current().pixels, operations, self.preset))
 
     def edit(
         self,
@@ -266,11 +279,7 @@ class ImageEditor:
             Cancelled: a callback stopped the run.
         """
         chosen = self.preset if preset is None else _preset(preset)
-        seeds = [seed] if isinstance(seed, int) else list(seed)
-        for each in seeds or [0]:
-            generator(each)
-        if not seeds:
-            raise InputError("an empty list of seeds was given; give at least one")
+        seeds = _seeds(seed)
         picture = self._current()
         placements = _placements(operations, picture.pixels, chosen)
         task = Task(picture, placements, chosen, keep_outside)
@@ -296,6 +305,7 @@ class ImageEditor:
             command=command,
             seeds=seeds,
             model=self._model,
+            image_prompt=self._prompted(chosen),
             operations=_with_masks(operations, placements),
             preset=chosen,
             prompt=picture.prompt,
@@ -315,12 +325,25 @@ class ImageEditor:
         """
         saved = read_edit(folder)
         self.set_image(saved.source, saved.prompt)
-        options = {"seed": saved.seeds, "preset": saved.preset, "keep_outside": saved.keep_outside, **options}
-        result = self.edit(saved.operations, **options)
-        if saved.model == self._model:
-            return result
-        warning = "the edit was saved with another model; the pictures differ from the saved ones"
-        return replace(result, warnings=[*result.warnings, warning])
+        given = {"seed": saved.seeds, "preset": saved.preset, "keep_outside": saved.keep_outside, **options}
+        result = self.edit(saved.operations, **given)
+        if (
+            not set(options) & {"seed", "preset", "keep_outside"}
+            and result.pixels_sha256 != saved.pixels_sha256
+        ):
+            why = "on another machine, or its files were changed since"
+            if saved.model != self._model:
+                why = "with another model"
+            elif saved.image_prompt != result.image_prompt:
+                why = "with another image prompt"
+            warning = f"the pictures differ from the saved ones: the edit was saved {why}"
+            result = replace(result, warnings=[*result.warnings, warning])
+        return result
+
+    def _prompted(self, p: Preset) -> str:
+        """Fingerprint of the image prompt where it speaks, or nothing."""
+        speaks = self.has_image_prompt and p.image_prompt > 0
+        return fingerprint(self.image_prompt) if speaks else ""
 
     def _current(self) -> Picture:
         if self._picture is None:
@@ -335,9 +358,9 @@ class ImageEditor:
             done += 1
             report(progress, "editing", done, total)
             answer = callback(self, number, timestep, {"latents": z}) if callback else None
-            if answer is True:
+            if isinstance(answer, bool | np.bool_) and answer:
                 raise Cancelled(f"stopped by the callback after step {number + 1}")
-            return answer.get("latents", z) if isinstance(answer, dict) else z
+            return _latents(answer, z) if isinstance(answer, dict) else z
 
         return on_step
 
@@ -348,9 +371,15 @@ class ImageEditor:
         for p in placements:
             if p.off > 0:
                 said.append(f"{p.off:.0%} of the object lies off the picture after the {p.task}")
-            if p.task != "drag":
-                small = check_area(p.destination if p.task == "paste" else p.source, cell_px, LEAST_CELLS)
-                said += [small] if small else []
+            if p.task == "drag":
+                said += _unreached(p)
+            seen = (
+                [p.source, p.destination]
+                if p.task == "resize"
+                else [p.destination if p.task == "paste" else p.source]
+            )
+            small = check_area(min(seen, key=np.count_nonzero), cell_px, LEAST_CELLS)
+            said += [small] if small else []
         if round_trip < OWN_WORLD_DB[self.layout]:
             said.append(
                 f"the model's autoencoder keeps this picture only to {round_trip:.1f} dB: it is unlike what the model"
@@ -365,7 +394,60 @@ def _preset(name: str | Preset) -> Preset:
     return preset(name)
 
 
+def previewed(picture: np.ndarray, operations: Sequence[Operation], p: Preset) -> np.ndarray:
+    """Show without any model where everything will be.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        operations: as in ``ImageEditor.edit``.
+        p: settings that say whether shadows go along.
+
+    Returns:
+        uint8 (H, W, 3)
+    """
+    return collage(picture, _placements(operations, picture, p))
+
+
+def _seeds(seed: int | Sequence[int]) -> list[int]:
+    try:
+        seeds = [index(seed)] if not isinstance(seed, Iterable) else [index(each) for each in seed]  # pyright: ignore
+    except TypeError as error:
+        raise ConfigError(f"seed is {seed!r}; give an integer from 0 to 2^63 - 1, or several") from error
+    for each in seeds:
+        generator(each)
+    if not seeds:
+        raise InputError("an empty list of seeds was given; give at least one")
+    return seeds
+
+
+def _latents(answer: dict[str, Any], z: Tensor) -> Tensor:
+    new = answer.get("latents", z)
+    if not isinstance(new, Tensor) or new.shape != z.shape:
+        raise InputError(
+            f"the callback returned latents {getattr(new, 'shape', new)!r}; expected a tensor {tuple(z.shape)}"
+        )
+    return new.to(z)
+
+
+def _unreached(p: Placement) -> list[str]:
+    """Say which points of a drag cannot arrive."""
+    said = []
+    for start, end in p.handles:
+        x, y = (min(max(round(v), 0), side - 1) for v, side in zip(end, p.source.shape[::-1], strict=True))
+        if start == end:
+            said.append(f"the point {start} is dragged to where it is")
+        elif not p.source[y, x]:
+            said.append(
+                f"the target {end} lies outside of what may change, so nothing arrives there; widen the mask"
+            )
+    return said
+
+
 def _placements(operations: Sequence[Operation], picture: np.ndarray, p: Preset) -> tuple[Placement, ...]:
+    if not isinstance(operations, Sequence) or not all(isinstance(each, Operation) for each in operations):
+        raise InputError(
+            f"{operations!r} was given as operations; give a list such as [Move(mask, by=(40, 0))]"
+        )
     if not operations:
         raise InputError("no operation was given; give at least one, such as Move(mask, by=(40, 0))")
     placed = [operation.place((picture.shape[0], picture.shape[1])) for operation in operations]

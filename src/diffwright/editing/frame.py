@@ -17,6 +17,7 @@ from diffwright.core.images import to_pil, to_tensor
 
 WHOLE = 1.25  # a picture up to this many native sides passes the model whole
 CONTEXT = 0.5  # of the zone's box is shown around it on every side
+LEAST_CONTEXT = 4  # latent cells around the zone, so that a feathered edge fits however thin it is
 LONGEST = 4  # native sides
 
 
@@ -137,6 +138,10 @@ def choose_frame(size: tuple[int, int], zone: Box, sight: Sight) -> Frame:
     else:
         x0, x1 = _widened(zone[0], zone[2], width, sight.native)
         y0, y1 = _widened(zone[1], zone[3], height, sight.native)
+        cell = math.sqrt((x1 - x0) * (y1 - y0)) * sight.factor / sight.native
+        reach = math.ceil(LEAST_CONTEXT * cell)
+        x0, x1 = _widened(zone[0], zone[2], width, max(x1 - x0, zone[2] - zone[0] + 2 * reach))
+        y0, y1 = _widened(zone[1], zone[3], height, max(y1 - y0, zone[3] - zone[1] + 2 * reach))
         box = (x0, y0, x1, y1)
     canvas = canvas_size((box[3] - box[1], box[2] - box[0]), sight)
     return Frame(box, canvas, (canvas[0] // sight.factor, canvas[1] // sight.factor))

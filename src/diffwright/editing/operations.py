@@ -59,6 +59,14 @@ class Placement:
         return zone if self.shade_arrives is None else zone | (self.shade_arrives < 1)
 
     @property
+    def still(self) -> bool:
+        """Whether an object stays where and as it is, so that nothing has to be filled."""
+        if self.task not in ("move", "resize") or not np.array_equal(self.source, self.destination):
+            return False
+        corners = np.array([[0.0, 0.0], [1.0, 1.0]])
+        return np.allclose(self.inverse(corners), corners)
+
+    @property
     def left(self) -> np.ndarray:
         """Pixels that the object and its shadow leave, bool (H, W)."""
         gone = self.source if self.shade_left is None else self.source | (self.shade_left < 1)
@@ -79,9 +87,12 @@ class Move:
     by: tuple[float, float]
     scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by", _shift(self.by))
+
     def place(self, size: Size) -> Placement:
         """Lay it out on a picture of this (height, width)."""
-        return _rigid("move", self.mask, _shift(self.by), self.scale, size)
+        return _rigid("move", self.mask, self.by, self.scale, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +160,7 @@ class Replace:
     def place(self, size: Size) -> Placement:
         """Lay it out on a picture of this (height, width)."""
         mask = _checked(self.mask, size)
-        theirs = _checked(self.reference_mask, self.reference.shape[:2], "reference mask")
+        theirs = _checked(self.reference_mask, _picture(self.reference), "reference mask")
         a, b = (np.array(box_of(m), float).reshape(2, 2) for m in (mask, theirs))
         stretch = (b[1] - b[0]) / (a[1] - a[0])
 
@@ -182,11 +193,14 @@ class Paste:
     at: Point
     scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", _shift(self.at, "at"))
+
     def place(self, size: Size) -> Placement:
         """Lay it out on a picture of this (height, width)."""
-        theirs = _checked(self.reference_mask, self.reference.shape[:2], "reference mask")
+        theirs = _checked(self.reference_mask, _picture(self.reference), "reference mask")
         middle = _middle(theirs)
-        by = np.array(_shift(self.at, "at")) - middle
+        by = np.array(self.at) - middle
         return _carried("paste", theirs, middle, by, self.scale, size, self.reference)
 
 
@@ -297,8 +311,10 @@ def _carried(
     there = (np.stack([x, y], axis=1) - middle) * scale + middle + by
     inside = ((there > -0.5) & (there < np.array([size[1], size[0]]) - 0.5)).all(axis=1)
     if not inside.any():
+        to = by if guide is None else by + middle
         raise InputError(
-            f"the {task} by ({by[0]:g}, {by[1]:g}) takes the whole object off the picture; choose a nearer target"
+            f"the {task} {'by' if guide is None else 'at'} ({to[0]:g}, {to[1]:g}) takes the whole object off the "
+            "picture; choose a nearer target"
         )
     destination = _warped(mask, inverse, there[inside], scale, size)
     return Placement(
@@ -350,7 +366,19 @@ def _shift(by: tuple[float, float], name: str = "by") -> tuple[float, float]:
     return dx, dy
 
 
+def _picture(image: np.ndarray) -> Size:
+    """Size of a reference, which must be a picture."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        what = f"{image.dtype}{image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f"the reference is {what}; expected a picture, uint8 (h, w, 3), as load_image gives")
+    return image.shape[0], image.shape[1]
+
+
 def _checked(mask: np.ndarray, size: Size, name: str = "mask") -> np.ndarray:
+    if not isinstance(mask, np.ndarray):
+        raise InputError(
+            f"the {name} is a {type(mask).__name__}; expected a bool array of the picture's size {tuple(size)}"
+        )
     if mask.dtype != np.bool_ or mask.shape != tuple(size):
         raise InputError(
             f"the {name} is {mask.dtype}{mask.shape}, expected bool of the picture's size {tuple(size)}"

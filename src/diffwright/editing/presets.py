@@ -86,8 +86,16 @@ class Preset:
             checks.in_range(name, getattr(self, name), low, high)
         if self.limit is not None:
             checks.in_range("limit", self.limit, 0, 1e6)
+        for name in ("own_level", "exact", "hold", "carry", "shadow", "regional", "bank", "detail"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected True or False")
         for name in ("noisy", "travel", "prompted"):
-            low, high = getattr(self, name)
+            window = getattr(self, name)
+            if not isinstance(window, tuple) or len(window) != 2:
+                raise ConfigError(
+                    f"{name} is {window!r}; expected two shares of the steps, such as (0.2, 0.4)"
+                )
+            low, high = window
             checks.in_range(f"start of {name}", low, 0, 1)
             checks.in_range(f"end of {name}", high, low, 1)
         if self.exact and not self.own_level:

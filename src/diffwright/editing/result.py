@@ -18,6 +18,7 @@ from diffwright.core.images import load_image, save_png, to_pil
 from diffwright.core.masks import load_mask
 from diffwright.core.results import RECORD, Result
 from diffwright.core.strict_json import read_object
+from diffwright.editing.frame import resized
 from diffwright.editing.masks import grown
 from diffwright.editing.operations import Drag, Move, Operation, Paste, Remove, Replace, Resize
 from diffwright.editing.presets import Preset
@@ -43,6 +44,7 @@ class EditResult(Result):
         prompt: the words used.
         source: the original, uint8 (H, W, 3).
         keep_outside: whether pixels outside the edit were kept.
+        image_prompt: fingerprint of the image prompt that spoke; empty where none did.
     """
 
     operations: tuple[Operation, ...]
@@ -50,6 +52,12 @@ class EditResult(Result):
     prompt: str
     source: np.ndarray
     keep_outside: bool
+    image_prompt: str = ""
+
+    @property
+    def pixels_sha256(self) -> list[str]:
+        """Hashes of the pictures' pixels."""
+        return [hashlib.sha256(np.asarray(image).tobytes()).hexdigest() for image in self.images]
 
     def record(self) -> dict[str, Any]:
         """Give what ``result.json`` holds."""
@@ -62,7 +70,8 @@ class EditResult(Result):
             "keep_outside": self.keep_outside,
             "source": SOURCE,
             "source_sha256": hashlib.sha256(self.source.tobytes()).hexdigest(),
-            "pixels_sha256": [hashlib.sha256(np.asarray(i).tobytes()).hexdigest() for i in self.images],
+            "pixels_sha256": self.pixels_sha256,
+            "image_prompt": self.image_prompt,
         }
 
     def write(self, folder: Path) -> None:
@@ -85,6 +94,8 @@ class Saved:
     keep_outside: bool
     seeds: tuple[int, ...]
     model: str
+    image_prompt: str
+    pixels_sha256: list[str]
 
 
 def described(operations: Sequence[Operation]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
@@ -133,6 +144,8 @@ def read_edit(folder: str | PathLike[str]) -> Saved:
             record["keep_outside"],
             tuple(record["seeds"]),
             record["model"],
+            str(record.get("image_prompt", "")),
+            list(record["pixels_sha256"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
@@ -158,10 +171,10 @@ def _operation(entry: Mapping[str, Any], folder: Path, source: np.ndarray) -> Op
 
 
 def selection(picture: np.ndarray, operations: Sequence[Operation]) -> np.ndarray:
-    """Show what was selected: the rest darker, the edge white, drags as lines from ring to dot.
+    """Show what was selected: the rest darker, the edge white, drags as lines from ring to dot; references beside it.
 
     Returns:
-        uint8 (H, W, 3)
+        uint8 (H, W', 3)
     """
     mask = np.zeros(picture.shape[:2], dtype=bool)
     for operation in operations:
@@ -171,13 +184,20 @@ def selection(picture: np.ndarray, operations: Sequence[Operation]) -> np.ndarra
     out[grown(mask, 1) & ~mask] = 255
     image = to_pil(out)
     pen, radius = ImageDraw.Draw(image), max(1, min(picture.shape[:2]) // 60)
+    references = [o for o in operations if isinstance(o, Replace | Paste)]
     for operation in operations:
         if isinstance(operation, Drag):
             for start, end in zip(operation.points, operation.to, strict=True):
                 pen.line([*start, *end], fill=(255, 255, 255))
                 pen.circle(start, radius, outline=(255, 60, 60))
                 pen.circle(end, radius, fill=(60, 120, 255))
-    return np.asarray(image)
+    shown = [np.asarray(image)]
+    for operation in references:
+        theirs = np.where(operation.reference_mask[..., None], operation.reference, operation.reference // 2)
+        theirs[grown(operation.reference_mask, 1) & ~operation.reference_mask] = 255
+        width = max(1, round(theirs.shape[1] * image.height / theirs.shape[0]))
+        shown.append(resized(theirs, (image.height, width)))
+    return np.concatenate(shown, axis=1)
 
 
 def write_picture(result: EditResult, path: Path) -> Path:

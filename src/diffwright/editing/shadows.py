@@ -35,7 +35,7 @@ def with_shadow(p: Placement, picture: np.ndarray) -> Placement:
     Returns:
         The operation, whose zone includes the shadow's old and new place; as it was where none is found.
     """
-    if p.task not in ("move", "resize", "remove"):
+    if p.task not in ("move", "resize", "remove") or p.still:
         return p
     left = shade(picture, p.source)
     if left is None:
