@@ -55,7 +55,7 @@ class Plan:
     test: int = 60
     others: int = 24
     across: int = 12
-    ablation: int = 10
+    ablation: int = 8
     prompts: int = 15
     spread: int = 8
     seeds: int = 8
