@@ -72,8 +72,8 @@ class _Common(EditFlags):
 
     def finish(self, picture: np.ndarray, operation: Operation) -> None:
         """Edit, save and say what was done; what cannot be asked is said before the model is loaded."""
-        from diffwright.editing.editor import previewed
         from diffwright.editing.presets import preset
+        from diffwright.editing.requests import previewed
 
         settings = preset(self.preset)
         if self.steps is not None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from operator import index
 from os import PathLike
 from typing import Any
 
@@ -12,21 +11,19 @@ import numpy as np
 from torch import Tensor
 
 from diffwright.core.checks import text
-from diffwright.core.errors import Cancelled, ConfigError, InputError, WeightsMissing
+from diffwright.core.errors import Cancelled, InputError, WeightsMissing
 from diffwright.core.geometry import Point
 from diffwright.core.images import load_image, to_pil
 from diffwright.core.progress import Progress, report
 from diffwright.core.results import Stopwatch
-from diffwright.core.seeding import generator
 from diffwright.diffusion.backbones import require
-from diffwright.editing.collage import collage
 from diffwright.editing.engine import Engine, Picture, Task
 from diffwright.editing.image_prompt import TOWER, ImagePrompt, ImageTower
 from diffwright.editing.masks import check_area, choose
 from diffwright.editing.operations import Drag, Move, Operation, Paste, Placement, Remove, Replace, Resize
 from diffwright.editing.presets import Preset, preset
+from diffwright.editing.requests import latents_of, placements_of, points_of, previewed, seeds_of, unreached
 from diffwright.editing.result import EditResult, read_edit
-from diffwright.editing.shadows import with_shadow
 from diffwright.metrics.pictures import psnr
 from diffwright.weights.fingerprint import fingerprint
 from diffwright.weights.hub import fetch
@@ -195,7 +192,7 @@ class ImageEditor:
             options: as in ``edit``.
         """
         mask = None if region is None else self.select(region)
-        return self.edit([Drag(_points(points), _points(to), mask)], **options)
+        return self.edit([Drag(points_of(points), points_of(to), mask)], **options)
 
     def replace(self, region: Any, reference: Any, reference_region: Any, **options: Any) -> EditResult:
         """Give an object the look of one in another picture.
@@ -279,9 +276,9 @@ class ImageEditor:
             Cancelled: a callback stopped the run.
         """
         chosen = self.preset if preset is None else _preset(preset)
-        seeds = _seeds(seed)
+        seeds = seeds_of(seed)
         picture = self._current()
-        placements = _placements(operations, picture.pixels, chosen)
+        placements = placements_of(operations, picture.pixels, chosen)
         task = Task(picture, placements, chosen, keep_outside)
         watch, before = Stopwatch(), self._engine.passes
         total = len(seeds) * len(chosen.steps_taken())
@@ -360,7 +357,7 @@ class ImageEditor:
             answer = callback(self, number, timestep, {"latents": z}) if callback else None
             if isinstance(answer, bool | np.bool_) and answer:
                 raise Cancelled(f"stopped by the callback after step {number + 1}")
-            return _latents(answer, z) if isinstance(answer, dict) else z
+            return latents_of(answer, z) if isinstance(answer, dict) else z
 
         return on_step
 
@@ -372,7 +369,7 @@ class ImageEditor:
             if p.off > 0:
                 said.append(f"{p.off:.0%} of the object lies off the picture after the {p.task}")
             if p.task == "drag":
-                said += _unreached(p)
+                said += unreached(p)
             seen = (
                 [p.source, p.destination]
                 if p.task == "resize"
@@ -394,76 +391,9 @@ def _preset(name: str | Preset) -> Preset:
     return preset(name)
 
 
-def previewed(picture: np.ndarray, operations: Sequence[Operation], p: Preset) -> np.ndarray:
-    """Show without any model where everything will be.
-
-    Args:
-        picture: uint8 (H, W, 3).
-        operations: as in ``ImageEditor.edit``.
-        p: settings that say whether shadows go along.
-
-    Returns:
-        uint8 (H, W, 3)
-    """
-    return collage(picture, _placements(operations, picture, p))
-
-
-def _seeds(seed: int | Sequence[int]) -> list[int]:
-    try:
-        seeds = [index(seed)] if not isinstance(seed, Iterable) else [index(each) for each in seed]  # pyright: ignore
-    except TypeError as error:
-        raise ConfigError(f"seed is {seed!r}; give an integer from 0 to 2^63 - 1, or several") from error
-    for each in seeds:
-        generator(each)
-    if not seeds:
-        raise InputError("an empty list of seeds was given; give at least one")
-    return seeds
-
-
-def _latents(answer: dict[str, Any], z: Tensor) -> Tensor:
-    new = answer.get("latents", z)
-    if not isinstance(new, Tensor) or new.shape != z.shape:
-        raise InputError(
-            f"the callback returned latents {getattr(new, 'shape', new)!r}; expected a tensor {tuple(z.shape)}"
-        )
-    return new.to(z)
-
-
-def _unreached(p: Placement) -> list[str]:
-    """Say which points of a drag cannot arrive."""
-    said = []
-    for start, end in p.handles:
-        x, y = (min(max(round(v), 0), side - 1) for v, side in zip(end, p.source.shape[::-1], strict=True))
-        if start == end:
-            said.append(f"the point {start} is dragged to where it is")
-        elif not p.source[y, x]:
-            said.append(
-                f"the target {end} lies outside of what may change, so nothing arrives there; widen the mask"
-            )
-    return said
-
-
-def _placements(operations: Sequence[Operation], picture: np.ndarray, p: Preset) -> tuple[Placement, ...]:
-    if not isinstance(operations, Sequence) or not all(isinstance(each, Operation) for each in operations):
-        raise InputError(
-            f"{operations!r} was given as operations; give a list such as [Move(mask, by=(40, 0))]"
-        )
-    if not operations:
-        raise InputError("no operation was given; give at least one, such as Move(mask, by=(40, 0))")
-    placed = [operation.place((picture.shape[0], picture.shape[1])) for operation in operations]
-    return tuple(with_shadow(place, picture) if p.shadow else place for place in placed)
-
-
 def _with_masks(operations: Sequence[Operation], placements: Sequence[Placement]) -> tuple[Operation, ...]:
     """Write the masks that were chosen for drags into them."""
     return tuple(
         replace(operation, mask=place.source) if isinstance(operation, Drag) else operation
         for operation, place in zip(operations, placements, strict=True)
     )
-
-
-def _points(points: Sequence[Point]) -> tuple[Point, ...]:
-    try:
-        return tuple((float(x), float(y)) for x, y in points)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{points!r} was given as points; expected pairs of numbers x, y") from error
