@@ -38,6 +38,7 @@ class EditJob(Job):
     Args:
         loading: Of ``diffwright.load``: dtype, revision, variant.
         image_prompt: As for ``ImageEditor.from_pretrained``.
+        image_encoder: Likewise.
         preset: Name of the preset.
         steps: Other steps than the preset's.
         keep_outside: Whether pixels away from the edit keep their bytes.
@@ -53,6 +54,7 @@ class EditJob(Job):
     model: str = "pocket"
     loading: Mapping[str, Any] = field(default_factory=dict)
     image_prompt: str | None = None
+    image_encoder: str | None = None
     preset: str = "balanced"
     steps: int | None = None
     keep_outside: bool = True
@@ -70,7 +72,12 @@ class EditJob(Job):
             settings = replace(settings, steps=self.steps)
         where = {"device": self.device, "offline": self.offline}
         editor = ImageEditor.from_pretrained(
-            self.model, preset=settings, image_prompt=self.image_prompt, **where, **self.loading
+            self.model,
+            preset=settings,
+            image_prompt=self.image_prompt,
+            image_encoder=self.image_encoder,
+            **where,
+            **self.loading,
         )
         shown: list[Any] = []  # the picture whose inversion the editor holds
 

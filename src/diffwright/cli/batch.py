@@ -142,6 +142,7 @@ class BatchEdit(EditFlags, BatchFlags):
             EditJob(
                 **_model(self),
                 image_prompt=self.image_prompt and _whole(self.image_prompt),
+                image_encoder=self.image_encoder and _whole(self.image_encoder),
                 preset=self.preset,
                 steps=self.steps,
                 keep_outside=not self.everything,

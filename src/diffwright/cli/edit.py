@@ -65,6 +65,7 @@ class _Common(EditFlags):
         """
         whole("count", self.count, 1, 64)
         _check_out(self.out, image, *others)
+        _check_record(self.json, image, *others)
 
         from diffwright.core.images import load_image
 
@@ -299,6 +300,7 @@ class Replay(ModelFlags, OutputFlags):
         from diffwright.editing.result import read_edit
 
         _check_out(self.out, self.folder)
+        _check_record(self.json, self.folder)
         read_edit(self.folder)
         editor = _editor(self, self.image_prompt, self.image_encoder)
         with shown() as progress:
@@ -342,6 +344,14 @@ def _check_out(out: Path, *inputs: Path | None) -> None:
     folder = out.with_suffix("") if _is_picture(out) else out
     refuse_inputs(folder, *inputs)
     refuse_foreign(folder)
+
+
+def _check_record(record: Path | None, *inputs: Path | None) -> None:
+    """Refuse a record that would replace what is read."""
+    if record is not None and str(record) != "-":
+        from diffwright.core.atomic import refuse_inputs
+
+        refuse_inputs(record, *inputs)
 
 
 def _save(flags: Any, result: EditResult) -> None:

@@ -46,7 +46,8 @@ def collage(
         if p.task == "replace":
             _recolor(out, picture, p)
         elif p.task != "remove":
-            _lay(out, picture if p.guide is None else p.guide, p)
+            mine = out.copy() if p.task == "drag" else picture  # a drag bends what is there by now
+            _lay(out, mine if p.guide is None else p.guide, p)
     return out
 
 
