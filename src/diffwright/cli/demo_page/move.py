@@ -72,8 +72,8 @@ def _chapter(moved: list[Moved], each: float, rendered: float) -> Chapter:
             "for scissors and glue",
         ),
         command=f"diffwright edit move scene.png --mask thing.png --by {dx:g} {dy:g} --out moved.png",
-        text="The picture is inverted once into the model's noise and sampled again, while gradients of the UNet's own "
-        "features pull the object to its new place and hold the rest. Nothing is trained for a picture. The first "
+        text="The object is cut out and laid at its new place with its shadow, and the model, which has inverted the "
+        "picture into its own noise, paints what was left. Nothing is trained for a picture. The first "
         "cases of the test are shown, good or bad; a third of them has things that touch or hide each other.",
         rows=[(f"Case {number} of {CASES}", _shots(one)) for number, one in enumerate(moved, 1)],
         facts=[
