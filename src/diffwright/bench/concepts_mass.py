@@ -28,7 +28,7 @@ TARGETS = ("painting", "photo", "image", "picture")
 WIDE, PAPER = "te.0.mlp.out", "te.0.attn.out"
 OTHERS = 250
 """Names that are held, and as many that are neither edited nor held."""
-TWINS = 5
+TWINS = 2
 """Edited names, and as many unseen ones, whose encodings are compared in other sentences: what paraphrases and
 neighbours are to pictures."""
 
