@@ -50,7 +50,9 @@ def test_two_processes_follow_the_trajectory_of_one(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.start_processes(worker, args=(port, str(tmp_path)), nprocs=2, start_method="fork")
+    mp.start_processes(
+        worker, args=(port, str(tmp_path)), nprocs=2, start_method="spawn"
+    )  # a fork of a process with threads may never end
     model, data = model_and_data()
     expected = train(model, data, DiffGrad(model.parameters(), lr=0.01))
     for case, found in zip(CASES, torch.load(tmp_path / "found.pt", weights_only=True), strict=True):
