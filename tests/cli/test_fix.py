@@ -208,9 +208,9 @@ def test_effects_are_read_from_a_trace(tmp_path):
         traces={"text": Trace(states, {"embedding": scores})},
         model="0" * 64,
     ).save(tmp_path / "trace")
-    assert effects(tmp_path / "trace") == {"te.0.attn": 0.5, "te.1.mlp": -0.125}
+    assert effects(tmp_path / "trace").of("0" * 64) == {"te.0.attn": 0.5, "te.1.mlp": -0.125}
     with pytest.raises(InputError, match="another model"):
-        effects(tmp_path / "trace", "f" * 64)
+        effects(tmp_path / "trace").of("f" * 64)
 
 
 def test_a_weaker_edit_is_applied_and_comes_off(model, made, tmp_path):

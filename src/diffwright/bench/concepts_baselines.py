@@ -14,7 +14,17 @@ from diffwright.bench.baselines.finetuning import Check
 from diffwright.bench.baselines.token_embedding import token_embedding_edit
 from diffwright.bench.harness import Figure
 from diffwright.concepts.choice import default_choice
-from diffwright.concepts.judged import Change, Edit, Gallery, Plan, summarize, try_all, try_change, turned
+from diffwright.concepts.judged import (
+    Change,
+    Edit,
+    Gallery,
+    Plan,
+    share_of,
+    summarize,
+    try_all,
+    try_change,
+    turned,
+)
 from diffwright.concepts.probes import CORE, probes, words_of
 from diffwright.concepts.sweep import make_edit
 from diffwright.core.progress import report
@@ -173,7 +183,7 @@ def race(gallery: Gallery, change: Change, plan: Plan, rates: Sequence[float], c
     ours = make_edit(gallery.pipe, change, usual)
     seconds = median(_seconds(gallery, change) for _ in range(5))
     asked = probes(change.attribute, change.source, 4, "train", first_seed=5000)[:20]
-    goal = _share(turned(gallery, ours, change, asked))
+    goal = share_of(turned(gallery, ours, change, asked))
     runs = {
         rate: finetune_eraser(gallery.pipe, *change.pair, usual.templates, learning_rate=rate, checks=checks)
         for rate in rates
@@ -182,7 +192,7 @@ def race(gallery: Gallery, change: Change, plan: Plan, rates: Sequence[float], c
     reached: list[float] = []
     for _ in checks:
         states = {rate: next(run) for rate, run in runs.items()}
-        seen = {r: (_share(turned(gallery, s.weights, change, asked)), s) for r, s in states.items()}
+        seen = {r: (share_of(turned(gallery, s.weights, change, asked)), s) for r, s in states.items()}
         reached = [rate for rate, (share, _) in seen.items() if share >= goal]
         if reached:
             break
@@ -201,10 +211,6 @@ def _seconds(gallery: Gallery, change: Change) -> float:
     seconds = time.perf_counter() - start
     edit.revert(gallery.pipe)
     return seconds
-
-
-def _share(hits: Sequence[bool]) -> float:
-    return sum(hits) / max(1, len(hits))
 
 
 def _told(race: Race) -> str:

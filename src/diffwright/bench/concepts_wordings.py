@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from diffwright.bench.harness import Figure
 from diffwright.concepts.choice import default_choice
-from diffwright.concepts.judged import Change, Gallery, turned
+from diffwright.concepts.judged import Change, Gallery, share_of, turned
 from diffwright.concepts.probes import probes
 from diffwright.concepts.sweep import make_edit
 from diffwright.concepts.wordings import FRAMES, REWORDINGS, paraphrased, reworded
@@ -50,23 +50,19 @@ def figures(
         report(gallery.progress, "other words", number + 1, len(changes))
     figures = {
         f"{name}_efficacy": Figure(
-            _share(found),
+            share_of(found),
             "",
             "higher",
             f"{WHAT.get(name, f'{sentences} unseen sentences')}; {len(found)} pictures judged source before",
         )
         for name, found in hits.items()
     }
-    plain_share = _share(usually)
+    plain_share = share_of(usually)
     return figures | {
         "paraphrase_share": Figure(
-            _share(hits["paraphrase"]) / max(plain_share, 1e-9),
+            share_of(hits["paraphrase"]) / max(plain_share, 1e-9),
             "",
             "higher",
             f"over the efficacy in the usual sentences of the same run, {plain_share:.2f} of {len(usually)} pictures",
         )
     }
-
-
-def _share(found: Sequence[bool]) -> float:
-    return sum(found) / max(1, len(found))

@@ -55,6 +55,9 @@ class Paper:
     claims: tuple[Claim, ...]
 
 
+PAINTS_KINDS = ("t2i", Bound("kind_accuracy", at_least=0.8))
+"""Premise of claims that only mean something for a model which paints what it is told."""
+
 PAPERS = (
     Paper(
         "Localizing and Editing Knowledge in Text-to-Image Generative Models (causal tracing, Diff-QuickFix)",
@@ -67,7 +70,7 @@ PAPERS = (
                 "the same by distance of the latents, at random weights",
                 "unet_effective_sites_random",
                 "pocket model, 36 layers; a quarter of them is our bound, the abstract names none",
-                premise=("t2i", Bound("kind_accuracy", at_least=0.8)),
+                premise=PAINTS_KINDS,
             ),
             Claim(
                 "Different attributes often have different sets of components.",
@@ -76,7 +79,7 @@ PAPERS = (
                 "halves of the prompts of one attribute",
                 "unet_set_jaccard_same",
                 "pocket model, the strongest tenth of the layers, pairs of six attributes; the bounds are ours",
-                premise=("t2i", Bound("kind_accuracy", at_least=0.8)),
+                premise=PAINTS_KINDS,
             ),
             Claim(
                 "The CLIP text encoder has one causal state: layer 0 self-attention, last subject token.",
@@ -85,7 +88,7 @@ PAPERS = (
                 "the same by distance of the embeddings, at random weights",
                 "te_attn0_last_share_random",
                 "pocket model, share of all positive effects; the bounds are ours",
-                premise=("t2i", Bound("kind_accuracy", at_least=0.8)),
+                premise=PAINTS_KINDS,
             ),
             Claim(
                 "That is unlike language models, whose causal states are often the MLPs of the middle layers.",
@@ -94,7 +97,7 @@ PAPERS = (
                 "the same by distance of the embeddings, at random weights",
                 "te_mid_mlp_share_random",
                 "pocket model, share of all positive effects; the bound is ours",
-                premise=("t2i", Bound("kind_accuracy", at_least=0.8)),
+                premise=PAINTS_KINDS,
             ),
             Claim(
                 "Cross-attention of the UNet is not causally important (in the text of the paper).",
@@ -103,7 +106,7 @@ PAPERS = (
                 "the same with the resnets' own contributions in place of their whole outputs",
                 "unet_cross_attention_share_branch",
                 "pocket model, share of all positive effects of 36 layers; the bound is ours",
-                premise=("t2i", Bound("kind_accuracy", at_least=0.8)),
+                premise=PAINTS_KINDS,
             ),
             Claim(
                 "A concept is edited in under a second by a closed-form update.",
@@ -128,7 +131,7 @@ PAPERS = (
                 "all prompts that the edit should leave alone; worst fall of a value",
                 "unrelated_drop",
                 "pocket model, 20 test pairs; efficacy at least 0.7 is our bound, the abstract names none",
-                premise=("t2i", Bound("kind_accuracy", at_least=0.8)),
+                premise=PAINTS_KINDS,
             ),
             Claim(
                 "It edits about as well as fine-tuning does.",

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffwright.core.atomic import write_text
 from diffwright.tracing.effects import role, top_set
-from diffwright.tracing.plots import COLORS, NAMES, blank
+from diffwright.tracing.plots import NAMES, blank, layer_bars
 from diffwright.tracing.result import TraceResult
 from diffwright.tracing.states import BRANCH
 
@@ -160,19 +160,9 @@ def _draw_unet(path: Path, groups: dict[str, list[Row]]) -> None:
     for plot, (name, rows) in zip(plots, groups.items(), strict=True):
         rows = [row for row in rows if row.kind != BRANCH]
         effects = np.array([row.effect for row in rows])
-        for kind in dict.fromkeys(row.kind for row in rows):
-            places = [n for n, row in enumerate(rows) if row.kind == kind]
-            plot.bar(places, effects[places], color=COLORS[kind], label=kind, width=0.8)
+        layer_bars(plot, rows, effects)
         top = sorted(top_set(effects))
         plot.plot(top, effects[top], "k.", markersize=4)
-        blocks = [".".join(row.site.split(".")[1:3]) for row in rows]
-        edges = [n for n in range(1, len(blocks)) if blocks[n] != blocks[n - 1]]
-        for edge in edges:
-            plot.axvline(edge - 0.5, color="#999999", linewidth=0.6)
-        middles = [(a + b - 1) / 2 for a, b in zip([0, *edges], [*edges, len(blocks)], strict=True)]
-        plot.set_xticks(middles, list(dict.fromkeys(blocks)), fontsize=8)
-        plot.axhline(0, color="black", linewidth=0.6)
-        plot.spines[["top", "right"]].set_visible(False)
         plot.set_ylabel(f"{name}\n({rows[0].prompts} prompts)", fontsize=8)
     handles, names = plots[0].get_legend_handles_labels()
     figure.legend(handles, names, frameon=False, ncols=len(names), fontsize=8, loc="outside upper left")

@@ -64,8 +64,7 @@ class _Common(EditFlags):
             others: files that are read too and must not be written over.
         """
         whole("count", self.count, 1, 64)
-        _check_out(self.out, image, *others)
-        _check_record(self.json, image, *others)
+        _check_places(self.out, self.json, image, *others)
 
         from diffwright.core.images import load_image
 
@@ -299,8 +298,7 @@ class Replay(ModelFlags, OutputFlags):
         """Replay it."""
         from diffwright.editing.result import read_edit
 
-        _check_out(self.out, self.folder)
-        _check_record(self.json, self.folder)
+        _check_places(self.out, self.json, self.folder)
         read_edit(self.folder)
         editor = _editor(self, self.image_prompt, self.image_encoder)
         with shown() as progress:
@@ -327,7 +325,7 @@ def _is_picture(out: Path) -> bool:
     return out.suffix.lower() == ".png"
 
 
-def _check_out(out: Path, *inputs: Path | None) -> None:
+def _check_places(out: Path, record: Path | None, *inputs: Path | None) -> None:
     """Refuse, before anything is computed, a place where the output must not or cannot go."""
     from diffwright.core.atomic import refuse_foreign, refuse_inputs
 
@@ -340,18 +338,11 @@ def _check_out(out: Path, *inputs: Path | None) -> None:
     for parent in out.absolute().parents:
         if parent.exists() and not parent.is_dir():
             raise ConfigError(f"--out is {out}, but {parent} is a file; name a place in a folder")
-    refuse_inputs(out, *inputs)
     folder = out.with_suffix("") if _is_picture(out) else out
-    refuse_inputs(folder, *inputs)
+    written = [out, folder] if record is None or str(record) == "-" else [out, folder, record]
+    for place in written:
+        refuse_inputs(place, *inputs)
     refuse_foreign(folder)
-
-
-def _check_record(record: Path | None, *inputs: Path | None) -> None:
-    """Refuse a record that would replace what is read."""
-    if record is not None and str(record) != "-":
-        from diffwright.core.atomic import refuse_inputs
-
-        refuse_inputs(record, *inputs)
 
 
 def _save(flags: Any, result: EditResult) -> None:

@@ -101,9 +101,8 @@ class Make(ModelFlags, SeedFlags):
         with watch("load"):
             pipe = self.load()
         model = fingerprint(pipe)
-        effects = fix_words.effects(self.effects, model)
         with watch("site"):
-            settings, reason = self._settings(pipe, asked, effects)
+            settings, reason = self._settings(pipe, asked, effects and effects.of(model))
         with watch("edit"):
             edit = self._edit(pipe, asked, held, settings)
         prompts, missed = preview_prompts(edit, self.preview)

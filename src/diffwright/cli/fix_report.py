@@ -61,7 +61,7 @@ class Sweep(ModelFlags, OutputFlags):
         """Sweep and print."""
         whole("finalists", self.finalists, 0, 100)
         whole("pairs", self.pairs, 1, 10)
-        fix_words.effects(self.effects)
+        given = fix_words.effects(self.effects)
 
         from diffwright.concepts.judged import Gallery
         from diffwright.concepts.pairs import DEVELOPMENT
@@ -69,7 +69,7 @@ class Sweep(ModelFlags, OutputFlags):
         from diffwright.weights.fingerprint import fingerprint
 
         pipe = self.load()
-        effects = fix_words.effects(self.effects, fingerprint(pipe))
+        effects = given and given.of(fingerprint(pipe))
         judge = judge_of(pipe)
         if judge is None and self.finalists:
             raise InputError(f"No judge reads pictures of {self.model}; give --finalists 0 to screen only.")
@@ -81,8 +81,8 @@ class Sweep(ModelFlags, OutputFlags):
             "recommended": asdict(found.recommended),
             "unet_evaluations": gallery.unet_evaluations,
         }
-        lines = (table(found.rows), f"{gallery.unet_evaluations} UNet evaluations", found.recommended.reason)
-        text = "{}\n{}\nby screening: {}".format(*lines)
+        spent = f"{gallery.unet_evaluations} UNet evaluations"
+        text = f"{table(found.rows)}\n{spent}\nby screening: {found.recommended.reason}"
         self.say(record, text)
 
 

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diffwright.core.errors import InputError
 
@@ -99,47 +99,61 @@ def lines(file: Path | None) -> list[str] | None:
     return found
 
 
-def effects(path: Path | None, model: str = "") -> dict[str, float] | None:
+class Effects(NamedTuple):
+    """Effects by site, and the fingerprint of the traced model; empty where a file of numbers names none."""
+
+    by_site: dict[str, float]
+    model: str = ""
+
+    def of(self, model: str) -> dict[str, float]:
+        """Give them for the model with this fingerprint.
+
+        Raises:
+            InputError: another one was traced.
+        """
+        if self.model and self.model != model:
+            raise InputError(
+                f"The effects are those of another model ({self.model[:12]}); trace this one ({model[:12]})."
+            )
+        return self.by_site
+
+
+def effects(path: Path | None) -> Effects | None:
     """Read the effects of a trace.
 
     Args:
         path: a folder that ``diffwright trace`` wrote, or a JSON object from sites to numbers; None gives None.
-        model: fingerprint of the model that is to be edited; a trace of another one is refused.
 
     Returns:
-        By site; of a trace the recovery, at the token where it is largest.
+        Of a trace the recovery of each site, at the token where it is largest.
 
     Raises:
-        InputError: it holds no effects, or those of another model or of windows of layers.
+        InputError: it holds no effects, or those of windows of layers.
     """
     if path is None:
         return None
     try:
-        found = _of_trace(path, model) if path.is_dir() else _of_object(json.loads(path.read_text("utf-8")))
+        found = _of_trace(path) if path.is_dir() else _of_object(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(
             f'{path} holds no effects ({error}); give a folder of "diffwright trace", or a JSON object such as '
             '{"te.0.attn": 0.4}.'
         ) from error
-    if not found or not all(map(math.isfinite, found.values())):
+    if not found.by_site or not all(map(math.isfinite, found.by_site.values())):
         raise InputError(f"{path} must hold the effect of at least one site, and finite effects only.")
     return found
 
 
-def _of_object(content: Mapping[str, Any]) -> dict[str, float]:
-    return {str(site): float(effect) for site, effect in content.items()}
+def _of_object(content: Mapping[str, Any]) -> Effects:
+    return Effects({str(site): float(effect) for site, effect in content.items()})
 
 
-def _of_trace(folder: Path, model: str) -> dict[str, float]:
+def _of_trace(folder: Path) -> Effects:
     from diffwright.tracing.result import TraceResult
 
     found = TraceResult.load(folder)
-    if model and found.model != model:
-        raise InputError(
-            f"{folder} is a trace of another model ({found.model[:12]}); trace this one ({model[:12]})"
-        )
     if any(state.window > 1 for trace in found.traces.values() for state in trace.states):
         raise InputError(
             f"{folder} restored windows of layers, which name no single site; trace with --window 1"
         )
-    return found.by_site()
+    return Effects(found.by_site(), found.model)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffwright.concepts.modes import Frame, Triangle
+from diffwright.concepts.modes import Prices
 
 TOLD_APART = 0.5
 LISTED = 20
@@ -68,9 +68,7 @@ class Crowding:
         return tuple(found)
 
 
-def crowding(
-    site: str, frame: Frame | Triangle, keys: Tensor, names: Sequence[tuple[str, str | None]]
-) -> Crowding:
+def crowding(site: str, frame: Prices, keys: Tensor, names: Sequence[tuple[str, str | None]]) -> Crowding:
     """Measure how well a site can tell concepts apart, at the prices of a frame.
 
     For two rows whose whitened keys differ by d, the solve makes |d|^2 / (|d|^2 + 2) of the wanted difference

@@ -16,7 +16,7 @@ from diffwright.concepts.concept_edit import ConceptEdit
 from diffwright.concepts.crowding import Crowding, crowding
 from diffwright.concepts.fits import Fit
 from diffwright.concepts.keys import Rows, reading, rows_of
-from diffwright.concepts.modes import HOLDING, Frame, Triangle, frame_of, solve
+from diffwright.concepts.modes import HOLDING, Prices, frame_of, solve
 from diffwright.concepts.patch import Patch, fingerprint_of
 from diffwright.concepts.phrase import Phrase
 from diffwright.concepts.rewrite import Rewrite, rewrites
@@ -140,7 +140,7 @@ class _Reading:
     asked: Sequence[Rewrite]
     rows: list[list[Rows]]
     kept: dict[str, Tensor]
-    frame: Frame | Triangle
+    frame: Prices
     choice: Choice
 
     @classmethod

@@ -234,18 +234,19 @@ def summarize(outcomes: Iterable[Outcome]) -> Summary:
         for group, pairs in outcome.kept.items():
             kept[group] += pairs
     falls = {
-        group: _share(a for a, _ in pairs) - _share(b for _, b in pairs) for group, pairs in kept.items()
+        group: share_of(a for a, _ in pairs) - share_of(b for _, b in pairs) for group, pairs in kept.items()
     }
     everything = [hit for hits in turned.values() for hit in hits]
     return Summary(
-        efficacy=_share(everything),
-        by_attribute={attribute: _share(hits) for attribute, hits in turned.items()},
+        efficacy=share_of(everything),
+        by_attribute={attribute: share_of(hits) for attribute, hits in turned.items()},
         falls=dict(sorted(falls.items(), key=lambda item: -item[1])),
         pictures=len(everything),
     )
 
 
-def _share(hits: Iterable[bool]) -> float:
+def share_of(hits: Iterable[bool]) -> float:
+    """Give the share of hits; 0 where there are none."""
     listed = list(hits)
     return sum(listed) / len(listed) if listed else 0.0
 

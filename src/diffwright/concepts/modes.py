@@ -70,9 +70,13 @@ class Triangle(NamedTuple):
         return len(self.lower)
 
 
+Prices = Frame | Triangle
+"""What directions cost, in either form."""
+
+
 def frame_of(
     mode: str, held: Tensor, *, lam: float, weight: float = 1.0, null_threshold: float = 1e-2
-) -> Frame | Triangle:
+) -> Prices:
     """Turn a mode and its held rows into prices.
 
     With H the held rows, each mode minimises ``sum_i |D k_i - r_i|^2 + lam |D|^2`` and
@@ -137,7 +141,7 @@ def spectrum(rows: Tensor) -> tuple[Tensor, Tensor]:
     return energy.clamp_min(0), directions
 
 
-def solve(frame: Frame | Triangle, keys: Tensor, residuals: Tensor) -> Factors:
+def solve(frame: Prices, keys: Tensor, residuals: Tensor) -> Factors:
     """Solve for the cheapest change that adds ``residuals`` at ``keys``, at the prices of a frame.
 
     Shapes:

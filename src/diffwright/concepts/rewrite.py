@@ -13,6 +13,7 @@ from diffwright.core.errors import InputError
 
 KINDS = ("replace", "erase", "fact", "debias")
 NOTHING = "nothing"
+EMPTY = "A concept is empty; give at least one word on each side of a pair."
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Rewrite:
 
 def _words(target: str) -> str:
     if not isinstance(target, str) or not target.strip():
-        raise InputError("A concept is empty; give at least one word on each side of a pair.")
+        raise InputError(EMPTY)
     return target.strip()
 
 
@@ -138,13 +139,13 @@ def rewrites(pairs: Sequence[Rewrite | tuple[str, str]]) -> tuple[Rewrite, ...]:
     Raises:
         InputError: it is something else, empty, or one source is sent to two different targets.
     """
-    if not isinstance(pairs, str) and any(isinstance(p, Rewrite) and not p.source.strip() for p in pairs):
-        raise InputError("A concept is empty; give at least one word on each side of a pair.")
     if isinstance(pairs, str) or not all(map(_sound, pairs)):
         raise InputError(f"Got the pairs {pairs!r}; give a list of (source, target) like [('mug', 'duck')].")
     if not pairs:
         raise InputError("Got no pairs; give at least one (source, target).")
     found = tuple(pair if isinstance(pair, Rewrite) else Rewrite.replace(*pair) for pair in pairs)
+    if not all(rewrite.source.strip() for rewrite in found):
+        raise InputError(EMPTY)
     known: dict[str, Rewrite] = {}
     for rewrite in found:
         first = known.setdefault(" ".join(rewrite.source.lower().split()), rewrite)
@@ -158,4 +159,5 @@ def rewrites(pairs: Sequence[Rewrite | tuple[str, str]]) -> tuple[Rewrite, ...]:
 def _sound(pair: Any) -> bool:
     if isinstance(pair, Rewrite):
         return True
-    return isinstance(pair, Sequence) and not isinstance(pair, str) and list(map(type, pair)) == [str, str]
+    pair_of_words = isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2
+    return pair_of_words and all(isinstance(word, str) for word in pair)

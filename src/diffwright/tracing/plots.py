@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,21 +108,31 @@ def _draw_maps(result: Any, part: Any, row: list[Map], metric: str) -> None:
     part.colorbar(shown, ax=list(plots), label=f"{'recovery' if known else 'effect'}, {metric}", shrink=0.9)
 
 
-def _draw_bars(result: Any, part: Any, metric: str | None) -> None:
-    trace = result.traces["unet"]
-    scores = trace.scores[metric or trace.metric]
-    plot = part.subplots()
+def layer_bars(plot: Any, layers: Sequence[Any], effects: np.ndarray) -> None:
+    """Draw the UNet's layers as bars by block and kind.
+
+    Args:
+        plot: matplotlib's axes.
+        layers: anything with ``site`` and ``kind``, in the order in which the layers stand.
+        effects: (N,).
+    """
     plot.spines[["top", "right"]].set_visible(False)
-    blocks = [".".join(state.site.split(".")[1:3]) for state in trace.states]
-    for kind in dict.fromkeys(state.kind for state in trace.states):
-        places = [n for n, state in enumerate(trace.states) if state.kind == kind]
-        plot.bar(places, scores.mean[places], color=COLORS[kind], label=kind, width=0.8)
+    for kind in dict.fromkeys(layer.kind for layer in layers):
+        places = [n for n, layer in enumerate(layers) if layer.kind == kind]
+        plot.bar(places, effects[places], color=COLORS[kind], label=kind, width=0.8)
+    blocks = [".".join(layer.site.split(".")[1:3]) for layer in layers]
     edges = [n for n in range(1, len(blocks)) if blocks[n] != blocks[n - 1]]
     for edge in edges:
         plot.axvline(edge - 0.5, color="#999999", linewidth=0.6)
     middles = [(a + b - 1) / 2 for a, b in zip([0, *edges], [*edges, len(blocks)], strict=True)]
     plot.set_xticks(middles, list(dict.fromkeys(blocks)), fontsize=8)
     plot.axhline(0, color="black", linewidth=0.6)
+
+
+def _draw_bars(result: Any, part: Any, metric: str | None) -> None:
+    trace = result.traces["unet"]
+    plot = part.subplots()
+    layer_bars(plot, trace.states, trace.scores[metric or trace.metric].mean)
     plot.set_ylabel(f"effect on {metric or trace.metric}")
     plot.legend(frameon=False, ncols=7, fontsize=8, loc="upper left", bbox_to_anchor=(0, 1.15))
 
