@@ -60,6 +60,10 @@ def test_move_writes_a_picture_and_replays_it(place, tmp_path, capsys):
     again = tmp_path / "again.png"
     assert code("edit", "replay", saved, "--model", place / "model", "--out", again) == 0
     assert np.array_equal(opened(again), opened(out))
+    other = tmp_path / "other.png"
+    assert code("edit", "replay", saved, "--model", place / "model", "--seed", 6, "--out", other) == 0
+    assert not np.array_equal(opened(other), opened(out))
+    assert "edited-6.png" in {path.name for path in (tmp_path / "other").iterdir()}
 
 
 @pytest.mark.parametrize(

@@ -291,6 +291,8 @@ class Replay(ModelFlags, OutputFlags):
     """Image prompt, as it was."""
     image_encoder: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """Its image encoder, as it was."""
+    seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Another seed in place of the saved ones, for another picture of the same edit."""
     out: Path = Path("runs/edit")
     """As for the other edits."""
 
@@ -301,8 +303,9 @@ class Replay(ModelFlags, OutputFlags):
         _check_places(self.out, self.json, self.folder)
         read_edit(self.folder)
         editor = _editor(self, self.image_prompt, self.image_encoder)
+        other = {} if self.seed is None else {"seed": self.seed}
         with shown() as progress:
-            result = editor.replay(self.folder, progress=progress, command=command_line())
+            result = editor.replay(self.folder, progress=progress, command=command_line(), **other)
         _save(self, result)
 
 
