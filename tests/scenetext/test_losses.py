@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from diffwright.scenetext.dual import Reading
-from diffwright.scenetext.losses import attention_loss, covered, latent_mask, masked_error, min_snr
+from diffwright.scenetext.characters import COUNT, PAD
+from diffwright.scenetext.characters import encode as numbers
+from diffwright.scenetext.losses import (
+    aligned_loss,
+    attention_loss,
+    covered,
+    ctc,
+    latent_mask,
+    masked_error,
+    min_snr,
+)
 
 
 def test_the_masked_error_weighs_the_hole():
@@ -50,3 +60,25 @@ def test_the_attention_loss_of_a_case_made_by_hand():
     both = torch.tensor([[[0.0, 0.0, 16.0, 16.0], [0.0, 0.0, 16.0, 16.0]]])
     assert float(attention_loss([reading], both, keep, (16, 32))) == pytest.approx(-math.log(0.9), abs=1e-5)
     assert float(attention_loss([reading], boxes * 0, keep, (16, 32))) == 0
+
+
+def test_letters_are_wanted_in_their_middles_and_blanks_outside():
+    boxes = torch.zeros(1, 22, 4)
+    boxes[0, 0], boxes[0, 2] = torch.tensor([4.0, 0, 10, 32]), torch.tensor([20.0, 0, 26, 32])
+    ids, keep = numbers(["a b"])
+    a, _, b = ids[0][keep[0]][1:-1].tolist()
+    said = torch.full((1, 16, COUNT), -9.0)
+    for column, number in enumerate([PAD, PAD, PAD, a, PAD, PAD, PAD, PAD, PAD, PAD, PAD, b, PAD, PAD, PAD, PAD]):
+        said[0, column, number] = 0.0
+    assert float(aligned_loss(said, ["a b"], boxes, 32)) == 0
+    assert float(aligned_loss(said, ["ab"], boxes, 32)) == pytest.approx(0, abs=1e-6), "a box too few says nothing"
+    assert float(aligned_loss(said, ["b a"], boxes, 32)) > 1
+    assert float(aligned_loss(said, [""], boxes * 0, 32)) > 0, "without a word all columns are blank"
+
+
+def test_ctc_is_a_loss_of_each_character():
+    said = torch.randn(2, 64, COUNT).log_softmax(-1)
+    one, two = ctc(said, ["abc", ""]).tolist()
+    again = ctc(said.flip(0), ["", "abc"]).tolist()
+    assert [two, one] == pytest.approx(again)
+    assert one > 0

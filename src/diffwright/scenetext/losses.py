@@ -121,8 +121,16 @@ def reading_loss(reader: nn.Module, images: Tensor, texts: Sequence[str]) -> Ten
     Shapes:
         images (B, 1 or 3, 32, W) -> (B,)
     """
-    said = reader(gray(images))  # (B, T, K)
-    rows = [row[keep][1:-1] for row, keep in zip(*characters.encode(texts, said.shape[1]), strict=True)]
+    return ctc(reader(gray(images)), texts)
+
+
+def ctc(said: Tensor, texts: Sequence[str]) -> Tensor:
+    """CTC loss of log probabilities, divided by the length of each text.
+
+    Shapes:
+        said (B, T, K) -> (B,)
+    """
+    rows = _numbers(texts, said.shape[1])
     lengths = torch.tensor([len(row) for row in rows])
     full = torch.full((len(rows),), said.shape[1])
     targets = torch.cat(rows).to(said.device)
@@ -136,6 +144,36 @@ def reading_loss(reader: nn.Module, images: Tensor, texts: Sequence[str]) -> Ten
         zero_infinity=True,
     )
     return loss / lengths.clamp(min=1).to(loss.device)
+
+
+def aligned_loss(said: Tensor, texts: Sequence[str], boxes: Tensor, width: int) -> Tensor:
+    """−mean log probability of each letter in the column nearest to its middle, and of CTC's blank outside all boxes.
+
+    Args:
+        said: Log probabilities.
+        texts: What they should say.
+        boxes: x0 y0 x1 y1 of each letter, pixels; empty for a space and beyond the text.
+        width: Of the strips, pixels.
+
+    Shapes:
+        said (B, T, K), boxes (B, N, 4) -> ()
+    """
+    columns = said.shape[1]
+    at = (torch.arange(columns, device=said.device) + 0.5) * width / columns
+    left, right = boxes[:, :, 0, None], boxes[:, :, 2, None]
+    inside = ((at >= left) & (at <= right)).any(1)  # (B, T)
+    wanted = torch.where(inside, -1, characters.PAD)
+    middles = ((boxes[..., 0] + boxes[..., 2]) / 2 * columns / width).long().clamp(0, columns - 1)
+    for i, row in enumerate(_numbers(texts, columns)):
+        count = min(len(row), boxes.shape[1])
+        shown = boxes[i, :count, 2] > boxes[i, :count, 0]
+        wanted[i, middles[i, :count][shown]] = row[:count].to(wanted)[shown]
+    return F.nll_loss(said.flatten(0, 1), wanted.flatten(), ignore_index=-1)
+
+
+def _numbers(texts: Sequence[str], length: int) -> list[Tensor]:
+    """Numbers of the characters of each text, without its ends."""
+    return [row[keep][1:-1] for row, keep in zip(*characters.encode(texts, length), strict=True)]
 
 
 def gray(images: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class SceneTextConfig:
     """
 
     latent_channels: int = 8
-    widths: tuple[int, ...] = (64, 96)
+    widths: tuple[int, ...] = (64, 80)
     attention: tuple[bool, ...] = (False, True)
     blocks: int = 1
     character_branch: bool = True
@@ -66,7 +66,7 @@ class SceneTextConfig:
     instruction_width: int = 128
     instruction_layers: int = 2
     prediction: str = "v_prediction"
-    reader_widths: tuple[int, ...] = (32, 64, 96, 128)
+    reader_widths: tuple[int, ...] = (24, 48, 64, 80)
     reader_layers: int = 2
 
     def __post_init__(self) -> None:

@@ -92,7 +92,7 @@ class InstructionEncoder(nn.Module):
         ids int64 (B, L, G), keep bool (B, L) -> (B, L, width)
     """
 
-    def __init__(self, width: int = 128, layers: int = 2, gram_width: int = 64) -> None:
+    def __init__(self, width: int = 128, layers: int = 2, gram_width: int = 32) -> None:
         super().__init__()
         self.grams = nn.Embedding(BUCKETS, gram_width, padding_idx=0)
         self.project = nn.Linear(gram_width, width)
@@ -144,7 +144,7 @@ class Reader(nn.Module):
         gray (B, 1, 32, W) in [-1, 1] -> log probabilities (B, W / 2, COUNT); number 0 is CTC's blank
     """
 
-    def __init__(self, widths: tuple[int, int, int, int] = (32, 64, 96, 128), layers: int = 2) -> None:
+    def __init__(self, widths: tuple[int, int, int, int] = (24, 48, 64, 80), layers: int = 2) -> None:
         super().__init__()
         self.widths, self.layers = tuple(widths), layers
         a, b, c, row = widths
