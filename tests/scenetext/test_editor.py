@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from diffwright.core.errors import Cancelled, ConfigError, DiffwrightError, InputError, WeightsMissing
+from diffwright.core.errors import (
+    Cancelled,
+    ConfigError,
+    DiffwrightError,
+    InputError,
+    UnsupportedBackbone,
+    WeightsMissing,
+)
 from diffwright.core.images import to_pil, to_tensor
 from diffwright.scenetext.editor import SceneTextEditor
 from diffwright.scenetext.json_edits import Edit
+from diffwright.scenetext.model import SceneTextModel
 from diffwright.scenetext.sd import SdSceneText
 from tests.scenetext import tiny
 from tests.support import text_standins as standins
@@ -89,10 +97,9 @@ def test_the_style_is_told_in_a_sentence(editor, style, told):
 def test_a_weighted_mixture_tells_both_sentences(editor, monkeypatch):
     asked = spied(monkeypatch)
     editor.write(photo(), BOX, "OPEN", "Lato", candidates=2, mix=("Karla", 0.25))
-    model, sentences = asked[0][0][0], asked[0][0][5]
-    assert sentences == ['Write "OPEN" in font: Lato'] * 2
-    assert (model.others, model.weight) == (['Write "OPEN" in font: Karla'] * 2, 0.25)
-    assert model.reader is editor.model.reader
+    given, named = asked[0]
+    assert given[5] == ['Write "OPEN" in font: Lato'] * 2
+    assert (named["others"], named["mix"]) == (['Write "OPEN" in font: Karla'] * 2, 0.25)
 
 
 def test_settings_of_the_sampler_are_passed_only_when_given(editor, monkeypatch):
@@ -251,10 +258,29 @@ def test_a_wrapped_inpainting_pipeline_writes_into_enlarged_strips():
     model = SdSceneText(pipeline("inpaint"), width=8)
     with pytest.raises(ConfigError, match="no reader"):
         SceneTextEditor(model, model.vae)
+    assert SceneTextEditor(model, model.vae, tiny.model().reader).enlarge == 4
     editor = SceneTextEditor(model, model.vae, tiny.model().reader, enlarge=2)
     result = editor.write(photo(), BOX, "a cat", instruction="a cat", candidates=1, steps=1)
     outside = ~result.region.mask
     np.testing.assert_array_equal(np.asarray(result.images[0])[outside], photo()[outside])
+
+
+def test_what_scenetext_sd_wrote_is_loaded_around_its_checkpoint(saved, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    checkpoint = pipeline("inpaint")
+    checkpoint.save_pretrained(tmp_path / "base")
+    SdSceneText(checkpoint, width=8, enlarge=2).save_pretrained(tmp_path / "learned")
+    monkeypatch.setattr(SceneTextModel, "from_pretrained", classmethod(lambda *_: tiny.model()))
+    editor = SceneTextEditor.from_pretrained(tmp_path / "learned", base=tmp_path / "base")
+    assert editor.enlarge == 2
+    assert editor.model.guidance == (7.5, 7.5)
+
+
+def test_plain_stable_diffusion_is_refused_with_advice(tmp_path):
+    pipeline("inpaint").save_pretrained(tmp_path / "base")
+    for source in (tmp_path / "base", "pocket", "owner/stable-diffusion-inpainting"):
+        with pytest.raises(UnsupportedBackbone, match="scenetext-sd"):
+            SceneTextEditor.from_pretrained(source)
 
 
 def test_strips_are_enlarged_as_the_model_expects(editor, monkeypatch):

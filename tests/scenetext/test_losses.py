@@ -82,3 +82,12 @@ def test_ctc_is_a_loss_of_each_character():
     again = ctc(said.flip(0), ["", "abc"]).tolist()
     assert [two, one] == pytest.approx(again)
     assert one > 0
+
+
+def test_a_letter_narrower_than_a_quarter_of_a_cell_owns_where_it_stands():
+    query = torch.zeros(1, 64, 2)
+    reading = Reading(query, torch.zeros(1, 3, 2), 1)  # a third of the attention for each token
+    boxes = torch.tensor([[[9.0, 4, 10, 28], [16, 4, 48, 28]]])
+    keep = torch.ones(1, 4, dtype=torch.bool)[:, :3]
+    narrow = attention_loss([reading], boxes[:, :1], keep, (32, 128))
+    assert float(narrow) == pytest.approx(math.log(3), abs=1e-5)

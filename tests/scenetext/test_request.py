@@ -1,49 +1,7 @@
 import pytest
-import torch
 
 from diffwright.core.errors import ConfigError, InputError
-from diffwright.scenetext.dual import Conditions
-from diffwright.scenetext.request import Mixture, request
-
-
-class Model:
-    """Tells each instruction as its words' lengths."""
-
-    scheduler = "its own"
-
-    def encode(self, texts, sentences):
-        rows = [[float(len(word)) for word in (said or " ").split(" ")] for said in sentences]
-        longest = max(map(len, rows))
-        ids = torch.tensor([row + [0.0] * (longest - len(row)) for row in rows])
-        keep = torch.tensor([[k < len(row) for k in range(longest)] for row in rows])
-        return Conditions(ids[..., None], keep, characters=torch.ones(len(texts), 2, 1))
-
-
-def mixture(first, second, weight):
-    found = Mixture(Model(), [second], weight).encode(["A"], [first])
-    return found.instruction[0, :, 0].tolist(), found.instruction_keep[0].tolist()
-
-
-def test_a_mixture_is_the_weighted_mean_of_two_instructions():
-    assert mixture("aa bbbb", "aa bb", 0.25) == ([2.0, 3.5], [True, True])
-    assert mixture("aa bbbb", "cccc dd", 0.0)[0] == [2.0, 4.0]
-    assert mixture("aa bbbb", "cccc dd", 1.0)[0] == [4.0, 2.0]
-
-
-def test_a_word_of_one_instruction_alone_keeps_its_meaning():
-    assert mixture("aa", "aa bbb", 0.25) == ([2.0, 3.0], [True, True])
-    assert mixture("aa bbb", "aa", 0.25) == ([2.0, 3.0], [True, True])
-    assert mixture("aa", "aa bbb", 0.0)[1] == [True, False], "of no weight, it is not there"
-
-
-def test_nothing_is_mixed_into_no_instruction():
-    model = Mixture(Model(), ["aa bb"], 0.5)
-    assert model.encode(["A"], [None]).instruction.shape[1] == 2
-    assert model.scheduler == "its own"
-
-
-def test_characters_stay_those_of_the_first():
-    assert Mixture(Model(), ["aa"], 0.5).encode(["A"], ["bb"]).characters.shape == (1, 2, 1)
+from diffwright.scenetext.request import request
 
 
 def test_half_and_half_is_said_in_words():

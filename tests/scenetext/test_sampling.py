@@ -72,6 +72,62 @@ def test_guidance_of_one_is_one_prediction(parts):
         del net.predict
 
 
+class Linear:
+    """Predicts a constant for each pair of text and sentence, as a model whose v is known."""
+
+    guidance, steps = (3.0, 1.5), 4
+    values = {("A", "s"): 0.5, (None, "s"): 0.2, (None, None): -0.1, ("A", "o"): 0.9, (None, "o"): 0.4}
+
+    def __init__(self, net, characters=True):
+        self.scheduler, self.characters = net.scheduler, net.characters if characters else None
+
+    def encode(self, texts, sentences):
+        return self.values[texts[0], sentences[0]]
+
+    def predict(self, x_t, mask, masked, t, conditions):
+        return torch.full_like(x_t, conditions)
+
+
+def latents(parts, model, monkeypatch, **more):
+    """The latents before they are decoded, under the mask."""
+    vae, seen = parts[1], []
+    keep = vae.decode
+    monkeypatch.setattr(vae, "decode", lambda z: seen.append(z) or keep(z))
+    image, mask = strips(1)
+    write(model, vae, image, mask | True, ["A"], ["s"], generators=generators([3]), **more)
+    return seen[0] * vae.config.scaling_factor
+
+
+def expected(model, v):
+    """DDIM from noise alone with v known: x0 = a x - s v, e = s x + a v, at trailing steps."""
+    alpha_bar = model.scheduler.alphas_cumprod.double()
+    x = torch.randn(1, 8, 8, 32, generator=generators([3])[0])
+    for i, t in enumerate([999, 749, 499, 249]):
+        a, s = alpha_bar[t].sqrt(), (1 - alpha_bar[t]).sqrt()
+        x0, e = a * x - s * v, s * x + a * v
+        b = alpha_bar[[749, 499, 249][i]] if i < 3 else torch.tensor(1.0).double()
+        x = b.sqrt() * x0 + (1 - b).sqrt() * e
+    return x
+
+
+@pytest.mark.parametrize(
+    ("characters", "more", "v"),
+    [
+        (True, {}, 3 * 0.5 - 1.5 * 0.2 - 0.5 * -0.1),
+        (True, {"guidance": (7.5, 7.5)}, 7.5 * 0.5 - 6.5 * -0.1),
+        (False, {}, 3 * 0.2 - 2 * -0.1),
+        (True, {"guidance": (1.0, 1.0), "others": ["o"], "mix": 0.25}, 0.75 * 0.5 + 0.25 * 0.9),
+        (True, {"others": ["o"], "mix": 1.0}, 3 * 0.9 - 1.5 * 0.4 - 0.5 * -0.1),
+    ],
+)
+def test_predictions_are_combined_and_denoised_as_the_equations_say(parts, monkeypatch, characters, more, v):
+    model = Linear(parts[0], characters)
+    if not characters:
+        monkeypatch.setattr(Linear, "values", {("A", "s"): 0.2, (None, None): -0.1})
+    found = latents(parts, model, monkeypatch, **more)
+    assert torch.allclose(found, expected(model, v).float(), atol=1e-4)
+
+
 def test_errors_and_cancelling(parts):
     image, mask = strips(1)
     with pytest.raises(InputError, match="expected bool"):

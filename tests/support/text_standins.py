@@ -22,7 +22,7 @@ class Model(nn.Module):
 
 
 def write(model, vae, strips, mask, texts, sentences, *, generators, steps=2, guidance=(1.0, 1.0),
-          progress=None):  # fmt: skip
+          others=None, mix=0.0, progress=None):  # fmt: skip
     """Fill the mask with noise of each generator, tinted by the sentence."""
     high, wide = strips.shape[2:]
     assert wide == 4 * high >= 128

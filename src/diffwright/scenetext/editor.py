@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffwright.core.checks import in_range, whole
-from diffwright.core.errors import Cancelled, ConfigError, InputError
+from diffwright.core.errors import Cancelled, ConfigError, InputError, UnsupportedBackbone
 from diffwright.core.images import load_image, to_pil, to_tensor, to_u8
 from diffwright.core.progress import Progress, report
 from diffwright.core.results import Stopwatch
@@ -22,14 +22,14 @@ from diffwright.scenetext.model import SceneTextModel
 from diffwright.scenetext.output import BEST, EditsOutput, WriteOutput
 from diffwright.scenetext.reading import read, score
 from diffwright.scenetext.region import Region, choose, put_back, strip_mask, strip_of
-from diffwright.scenetext.request import Mixture, Request, request
+from diffwright.scenetext.request import Request, request
 from diffwright.scenetext.sampling import write
-from diffwright.scenetext.sd import SdSceneText
+from diffwright.scenetext.sd import PLAIN, SdSceneText, wrap
 from diffwright.weights.components import load_network
 from diffwright.weights.fingerprint import fingerprint
 from diffwright.weights.folder import Folder
 from diffwright.weights.module import move_to
-from diffwright.weights.names import resolve
+from diffwright.weights.names import is_hub_id, resolve
 
 MOST_CANDIDATES = 64
 SOFT = 3.0  # pixels for each strip pixel from which the written letters look soft
@@ -47,7 +47,7 @@ class SceneTextEditor:
         model: a ``SceneTextModel``, or what ``sd.wrap`` gives.
         vae: the autoencoder that the model was trained on.
         reader: ranks the candidates; the model's own without it.
-        enlarge: pixels of the model's pictures for each pixel of a strip; 4 for what ``scenetext-sd`` trained.
+        enlarge: pixels of the model's pictures for each pixel of a strip; as the model was trained without it.
 
     Raises:
         ConfigError: the model has no reader and none was given, or ``enlarge`` is out of range.
@@ -61,8 +61,9 @@ class SceneTextEditor:
         model: SceneTextModel | SdSceneText,
         vae: nn.Module,
         reader: nn.Module | None = None,
-        enlarge: int = 1,
+        enlarge: int | None = None,
     ) -> None:
+        enlarge = getattr(model, "enlarge", 1) if enlarge is None else enlarge
         whole("enlarge", enlarge, 1, 16)
         found = getattr(model, "reader", None) if reader is None else reader
         if found is None:
@@ -82,18 +83,29 @@ class SceneTextEditor:
         device: str | torch.device | None = None,
         *,
         vae: str | PathLike[str] = "pocket",
+        base: str | PathLike[str] | None = None,
     ) -> Self:
         """Load an editor.
 
         Args:
-            source: a pocket name or a directory that ``SceneTextModel.save_pretrained`` wrote.
+            source: a pocket name, or a directory that recipe ``scenetext`` or ``scenetext-sd`` wrote.
             device: where it computes, such as ``cuda``; the CPU without it.
             vae: the model whose autoencoder it works with: a pocket name or a directory.
+            base: for what ``scenetext-sd`` wrote: the inpainting checkpoint that it was trained on, a directory or a
+                hub id. Its own autoencoder is used, and ``pocket-text`` reads.
 
         Raises:
             WeightsError: the files are missing, damaged, unsafe, or of another model.
+            UnsupportedBackbone: a plain Stable Diffusion checkpoint was given, which cannot spell.
             ConfigError: the device is not known.
         """
+        if base is not None:
+            from diffwright.weights.load import load
+
+            wrapped = wrap(load(base), source)
+            return cls(wrapped, wrapped.vae, SceneTextModel.from_pretrained().reader).to(device or "cpu")
+        if is_hub_id(source) or (resolve(source) / "model_index.json").is_file():
+            raise UnsupportedBackbone(PLAIN)
         model = SceneTextModel.from_pretrained(source)
         coder = load_network(Folder(resolve(vae)), "vae", "AutoencoderKL", torch.float32, None)
         return cls(model, coder).to(device or "cpu")
@@ -296,14 +308,13 @@ class SceneTextEditor:
     ) -> Tensor:
         """One strip for each seed, float (K, 3, 32, 128) in [-1, 1]."""
         count = len(seeds)
-        model: Any = self.model
-        if asked.other is not None:
-            model = Mixture(model, [asked.other] * count, asked.weight)
         known = to_tensor(strip).expand(count, -1, -1, -1).to(self.device)
         hole = torch.from_numpy(mask)[None, None].expand(count, -1, -1, -1).to(self.device)
+        if asked.other is not None:
+            options = {**options, "others": [asked.other] * count, "mix": asked.weight}
         times = self.enlarge
         made = write(
-            model,
+            self.model,
             self.vae,
             F.interpolate(known, scale_factor=times, mode="bicubic").clamp(-1, 1) if times > 1 else known,
             hole.repeat_interleave(times, 2).repeat_interleave(times, 3),

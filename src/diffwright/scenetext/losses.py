@@ -18,7 +18,7 @@ from diffwright.scenetext import characters
 from diffwright.scenetext.dual import Reading
 
 COVERED = 0.25
-"""Share of a cell that a character's box covers where the cell belongs to the character."""
+"""Share that a character's box covers where a cell belongs to it: of the cell, or of the box across if it is narrower."""
 
 
 def latent_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
@@ -85,7 +85,8 @@ def attention_loss(
     for reading in readings:
         rows = round((reading.query.shape[1] * size[0] / size[1]) ** 0.5)
         grid = (rows, reading.query.shape[1] // rows)
-        member = covered(boxes, grid, size) > COVERED  # (B, N, P)
+        across = (boxes[..., 2] - boxes[..., 0]) * grid[1] / size[1]  # cells
+        member = covered(boxes, grid, size) > COVERED * across.clamp(max=1)[..., None]  # (B, N, P)
         count = min(member.shape[1], keep.shape[1] - first)
         told = reading.attention(keep)[..., first : first + count]  # (B, P, N)
         member = member[:, :count].transpose(1, 2)

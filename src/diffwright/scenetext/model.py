@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from diffwright.core.checks import one_of, whole
+from diffwright.core.checks import in_range, one_of, whole
 from diffwright.core.errors import ConfigError, InputError
 from diffwright.scenetext import characters, instructions
 from diffwright.scenetext.dual import Conditions, install
@@ -46,6 +46,8 @@ class SceneTextConfig:
         instruction_width: Channels of an instruction token, a multiple of 4.
         instruction_layers: Layers of its encoder.
         prediction: ``v_prediction`` on a schedule that ends in noise alone, or ``epsilon`` (the paper).
+        guidance: Scales of the characters and of the instruction that it writes best with.
+        steps: Of denoising.
         reader_widths: Channels of the reader.
         reader_layers: Its blocks along the row.
 
@@ -66,11 +68,15 @@ class SceneTextConfig:
     instruction_width: int = 128
     instruction_layers: int = 2
     prediction: str = "v_prediction"
+    guidance: tuple[float, float] = (3.0, 1.5)
+    steps: int = 12
     reader_widths: tuple[int, ...] = (24, 48, 64, 80)
     reader_layers: int = 2
 
     def __post_init__(self) -> None:
-        for name, count in (("widths", None), ("attention", len(self.widths)), ("reader_widths", 4)):
+        for name, count in (
+            ("widths", None), ("attention", len(self.widths)), ("guidance", 2), ("reader_widths", 4),
+        ):  # fmt: skip
             values = getattr(self, name)
             if not isinstance(values, list | tuple) or not values or (count and len(values) != count):
                 raise ConfigError(f"{name} is {values!r}, expected a list of {count or 'some'} values")
@@ -88,6 +94,7 @@ class SceneTextConfig:
             ("character_layers", 0, 24, 1),
             ("instruction_width", 4, 4096, 4),
             ("instruction_layers", 0, 24, 1),
+            ("steps", 1, 1000, 1),
             ("reader_layers", 0, 8, 1),
         ):
             whole(name, getattr(self, name), low, high)
@@ -97,6 +104,8 @@ class SceneTextConfig:
         for name, value in [*switches, *(("attention", v) for v in self.attention)]:
             if not isinstance(value, bool):
                 raise ConfigError(f"{name} is {value!r}, expected true or false")
+        for value in self.guidance:
+            in_range("guidance", value, 0, 100)
         one_of("prediction", self.prediction, PREDICTIONS)
 
     @property
@@ -110,6 +119,8 @@ FAITHFUL: dict[str, Any] = {
     "separate_tokens": False,
     "places": False,
     "prediction": "epsilon",
+    "guidance": (7.5, 7.5),
+    "steps": 30,
 }
 """Settings of the paper's arm; its table is trained all the same."""
 
@@ -138,6 +149,16 @@ class SceneTextModel(nn.Module):
         self.instructions = InstructionEncoder(c.instruction_width, c.instruction_layers)
         self.reader = Reader(c.reader_widths, c.reader_layers)  # pyright: ignore[reportArgumentType]
 
+    @property
+    def guidance(self) -> tuple[float, float]:
+        """Scales of the characters and of the instruction."""
+        return self.config.guidance
+
+    @property
+    def steps(self) -> int:
+        """Steps of denoising."""
+        return self.config.steps
+
     @cached_property
     def scheduler(self) -> Any:
         """Noise levels that it was trained on, a ``DDIMScheduler``."""
@@ -159,7 +180,8 @@ class SceneTextModel(nn.Module):
         Args:
             texts: The words, "" to erase; None leaves the character branch out of the mean.
             sentences: The instructions; None leaves their branch out. Where both are None, both branches read a
-                single space, as the paper's unconditional prediction does.
+                single space, as the paper's unconditional prediction does. A model without a character branch reads
+                one wherever the instruction is None.
 
         Raises:
             InputError: Their numbers differ.
@@ -169,7 +191,7 @@ class SceneTextModel(nn.Module):
         ids, keep = (t.to(device) for t in instructions.tokenize(spoken[1]))
         said = self.instructions(ids, keep)
         if self.characters is None:
-            return Conditions(said, keep, told=told[:, :1].to(device))
+            return Conditions(said, keep)
         numbers, real = characters.encode(spoken[0], plain=not self.config.separate_tokens)
         if self.config.separate_tokens:
             longest = int(real.sum(1).max())

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import torch.nn.functional as F
-from torch import Tensor
 
 from diffwright.core.checks import in_range
 from diffwright.core.checks import text as check_text
@@ -78,42 +73,6 @@ def request(
         raise ConfigError(f"{styled[0]} was given, but text is empty, which erases; leave the style out")
     ask = Ask(text, _font(font), _color(color), bold=bold, italic=italic)
     return Request(text, sentence(ask)) if mix is None else _with_mixture(ask, mix)
-
-
-class Mixture:
-    """A scene text model that reads each instruction as the weighted mean of two.
-
-    Args:
-        model: a ``SceneTextModel``.
-        others: the second instruction of each picture.
-        weight: of the second one, 0 to 1.
-    """
-
-    def __init__(self, model: Any, others: Sequence[str], weight: float) -> None:
-        self.model, self.others, self.weight = model, others, weight
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
-
-    def encode(self, texts: Sequence[str | None], sentences: Sequence[str | None]) -> Any:
-        """Encode as the model does; where no instruction is given, none is mixed in."""
-        one = self.model.encode(texts, sentences)
-        if all(said is None for said in sentences):
-            return one
-        two = self.model.encode(texts, list(self.others))
-        longest = max(one.instruction.shape[1], two.instruction.shape[1])
-        (a, in_a), (b, in_b) = (_padded(c.instruction, c.instruction_keep, longest) for c in (one, two))
-        # A word that only one of them has keeps its own meaning.
-        total = (1 - self.weight) * in_a + self.weight * in_b
-        share = self.weight * in_b / total.clamp(min=1e-9)
-        return one._replace(instruction=a + share * (b - a), instruction_keep=total[..., 0] > 0)
-
-
-def _padded(tokens: Tensor, keep: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
-    """Tokens (B, length, D), and 1 where they count (B, length, 1)."""
-    more = length - tokens.shape[1]
-    counts = tokens.new_ones(tokens.shape[:2]) if keep is None else keep.to(tokens)
-    return F.pad(tokens, (0, 0, 0, more)), F.pad(counts, (0, more))[..., None]
 
 
 def _with_mixture(ask: Ask, mix: tuple[str, float]) -> Request:

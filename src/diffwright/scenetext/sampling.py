@@ -19,9 +19,6 @@ from diffwright.core.progress import Progress, report
 from diffwright.scenetext.dual import Conditions
 from diffwright.scenetext.losses import latent_mask
 
-GUIDANCE = (3.0, 1.5)
-
-
 @torch.inference_mode()
 def write(
     model: Any,
@@ -32,8 +29,10 @@ def write(
     sentences: Sequence[str | None],
     *,
     generators: Sequence[torch.Generator],
-    steps: int = 12,
-    guidance: tuple[float, float] = GUIDANCE,
+    steps: int | None = None,
+    guidance: tuple[float, float] | None = None,
+    others: Sequence[str] | None = None,
+    mix: float = 0.0,
     progress: Progress | None = None,
 ) -> Tensor:
     """Write texts into the masked part of strips.
@@ -46,8 +45,11 @@ def write(
         texts: What to write, "" to erase.
         sentences: How, such as ``Write "OPEN" in color: teal``; None leaves the instruction out.
         generators: One CPU generator for each strip.
-        steps: N, 1 to 1000.
-        guidance: Scales of the characters and of the instruction; 1 and 1 is none.
+        steps: N, 1 to 1000; the model's own without it.
+        guidance: Scales of the characters and of the instruction, 1 and 1 is none; the model's own without it. A model
+            without a character branch is guided by the first alone, for its instruction spells the word, too.
+        others: Second sentences; what is predicted for both is mixed.
+        mix: Share of the second ones, 0 to 1.
         progress: Called as ("writing", step, steps).
 
     Returns:
@@ -61,6 +63,8 @@ def write(
         InputError, ConfigError: Shapes, numbers or values do not fit.
         Cancelled: The callback asked for it.
     """
+    steps = model.steps if steps is None else steps
+    guidance = model.guidance if guidance is None else guidance
     _check(strips, mask, texts, sentences, generators, steps, guidance)
     weight = next(vae.parameters())
     strips, hole = strips.to(weight), mask.to(weight.device)
@@ -70,7 +74,8 @@ def write(
     )
     m = latent_mask(hole, known.shape[-2:]).to(known)
     noise = torch.stack([torch.randn(known.shape[1:], generator=g) for g in generators]).to(known)
-    runs = _runs(model, texts, sentences, guidance)
+    said = [(1.0, sentences)] if others is None else [(1 - mix, sentences), (mix, others)]
+    runs = _runs(model, texts, said, guidance)
     levels, x = _levels(model.scheduler, steps), noise
     x0 = known
     for i, (t, a) in enumerate(levels):
@@ -86,16 +91,19 @@ def write(
 
 
 def _runs(
-    model: Any, texts: Sequence[str], sentences: Sequence[str | None], guidance: tuple[float, float]
+    model: Any,
+    texts: Sequence[str],
+    said: Sequence[tuple[float, Sequence[str | None]]],
+    guidance: tuple[float, float],
 ) -> list[tuple[float, Conditions]]:
-    """Weights of v(c, s), v(∅, s) and v(∅, ∅); their sum is 1, and those of weight 0 are left out."""
+    """Weights of v(c, s), v(∅, s) for each s, and of v(∅, ∅); their sum is 1, and those of weight 0 are left out."""
     g_char, g_inst = guidance
     none: list[str | None] = [None] * len(texts)
-    asked = (
-        (g_char, list(texts), sentences),
-        (g_inst - g_char, none, sentences),
-        (1 - g_inst, none, none),
-    )
+    if model.characters is None:
+        g_inst = g_char
+    asked = [(g_char * share, list(texts), sentences) for share, sentences in said]
+    asked += [((g_inst - g_char) * share, none, sentences) for share, sentences in said]
+    asked += [(1 - g_inst, none, none)]
     return [(w, model.encode(c, s)) for w, c, s in asked if abs(w) > 1e-9]
 
 

@@ -20,8 +20,13 @@ from diffwright.scenetext.dual import Conditions, install
 from diffwright.scenetext.model import missing_as_spaces
 from diffwright.scenetext.nets import CharacterEncoder
 
-SETTINGS = {"width": 32, "heads": 2, "layers": 0, "separate_tokens": True}
-"""The paper's character encoder, with padding, space and unknown apart."""
+SETTINGS = {"width": 32, "heads": 2, "layers": 0, "separate_tokens": True, "enlarge": 4}
+"""The paper's character encoder, with padding, space and unknown apart; strips of 128 pixels become 512."""
+
+PLAIN = (
+    "plain Stable Diffusion was given, which reads no characters and cannot spell; train its character encoder with "
+    "`diffwright train scenetext-sd`, give the folder that it writes, and the checkpoint as base"
+)
 
 
 class SdSceneText(nn.Module):
@@ -33,14 +38,20 @@ class SdSceneText(nn.Module):
         heads: Attention heads of the character branches.
         layers: Layers of the character encoder.
         separate_tokens: Padding, space, unknown and both ends apart, and padding masked.
+        enlarge: How many pixels of the pipeline's pictures a pixel of a strip becomes.
 
     Raises:
         UnsupportedBackbone: The UNet does not take mask and masked latents.
     """
 
+    guidance = (7.5, 7.5)
+    """The paper's, of both encoders together."""
+    steps = 30
+
     def __init__(
-        self, pipe: Any, width: int = 32, heads: int = 2, layers: int = 0, separate_tokens: bool = True
-    ) -> None:
+        self, pipe: Any, width: int = 32, heads: int = 2, layers: int = 0, separate_tokens: bool = True,
+        enlarge: int = 4,
+    ) -> None:  # fmt: skip
         super().__init__()
         config = pipe.unet.config
         if config.in_channels != 2 * config.out_channels + 1:
@@ -48,13 +59,20 @@ class SdSceneText(nn.Module):
                 f"the UNet takes {config.in_channels} channels, expected {2 * config.out_channels + 1} with mask "
                 "and masked latents; give an inpainting checkpoint"
             )
-        self.settings = {"width": width, "heads": heads, "layers": layers, "separate_tokens": separate_tokens}
+        self.settings = {
+            "width": width, "heads": heads, "layers": layers, "separate_tokens": separate_tokens, "enlarge": enlarge
+        }  # fmt: skip
         self.pipe = [pipe]  # in a list, so that a pipeline that is a module does not become a part
         self.unet, self.text_encoder = pipe.unet, pipe.text_encoder
         self.tokenizer, self.scheduler = pipe.tokenizer, pipe.scheduler
         install(self.unet, width, heads)
         weight = next(self.unet.parameters())
         self.characters = CharacterEncoder(width, layers, places=False).to(weight.device, weight.dtype)
+
+    @property
+    def enlarge(self) -> int:
+        """How many pixels of the pipeline's pictures a pixel of a strip becomes."""
+        return int(self.settings["enlarge"])
 
     @property
     def vae(self) -> Any:
@@ -119,10 +137,7 @@ def wrap(pipe: Any, source: str | PathLike[str] | None = None) -> SdSceneText:
     from diffwright.weights.verify import read_tensors
 
     if source is None:
-        raise UnsupportedBackbone(
-            "plain Stable Diffusion was given, which reads no characters and cannot spell; train its character "
-            "encoder with `diffwright train scenetext-sd` and give the folder that it writes"
-        )
+        raise UnsupportedBackbone(PLAIN)
     folder = Folder(resolve(source))
     config = folder.json(CONFIG)
     if config.pop(CLASS, None) != _Learned.__name__:
@@ -139,6 +154,7 @@ def _settings(config: Mapping[str, Any], name: str) -> dict[str, Any]:
         not good
         or not all(0 <= config[k] <= 4096 for k in ("width", "heads", "layers"))
         or not config["heads"]
+        or not 1 <= config["enlarge"] <= 16
     ):
         raise WeightsCorrupt(f"the configuration in {name} describes no character encoder; fetch it again")
     return dict(config)

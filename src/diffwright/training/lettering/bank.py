@@ -24,6 +24,8 @@ from diffwright.core.errors import InputError
 from diffwright.core.processes import end_with_parent
 from diffwright.training.corpus import as_tensor
 from diffwright.weights.fingerprint import fingerprint
+from diffwright.world.lettering.faces import installed
+from diffwright.world.lettering.grounds import photographs
 from diffwright.world.lettering.instructions import Ask
 from diffwright.world.lettering.strips import StripStream
 
@@ -52,10 +54,10 @@ def draw_strips(
     """
     whole("count", count, 1, 10**7)
     whole("workers", workers, 1, 256)
-    settings = {"seed": seed, "start": start, "shard": shard, "photos": photos is not None}
+    settings = {"seed": seed, "start": start, "shard": shard, "drawn_from": _sources(photos)}
     made = out / SETTINGS
     if made.exists() and json.loads(made.read_text("utf-8")) != settings:
-        raise InputError(f"{out} holds strips of other settings; give another folder, or remove that one")
+        raise InputError(f"{out} holds strips of other settings, fonts or photographs; give another folder, or remove that one")
     if not made.exists():
         out.mkdir(parents=True, exist_ok=True)
         write_json(made, settings)
@@ -63,6 +65,13 @@ def draw_strips(
     job = partial(_write_shard, out, seed, start, shard, photos)
     for _ in _run(job, missing, workers):
         pass
+
+
+def _sources(photos: Path | None) -> str:
+    """Hash the names of the faces and photographs that strips are drawn from: others give other strips."""
+    faces = [face.id for face in installed("train")]
+    files = [] if photos is None else [(path.name, path.stat().st_size) for path in photographs(photos)]
+    return hashlib.sha256(json.dumps([faces, files]).encode()).hexdigest()[:16]
 
 
 def _run(job: Any, shards: list[int], workers: int) -> Iterator[Any]:

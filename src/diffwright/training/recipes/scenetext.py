@@ -71,6 +71,8 @@ class SceneTextOptions(StripOptions):
         separate_tokens: Padding, space, unknown and ends apart, and padding masked.
         places: Let cells and characters tell where in the region they are.
         prediction: What the UNet predicts.
+        guidance: Scales of the characters and of the instruction that it is measured and used with.
+        steps: Of denoising, likewise.
         mask_weight: a, the weight of the error under the mask.
         gamma: Cap of the weights of steps; 0 weighs all alike.
         drop_characters: Share of samples without characters.
@@ -94,6 +96,8 @@ class SceneTextOptions(StripOptions):
     separate_tokens: bool = True
     places: bool = True
     prediction: str = SceneTextConfig.prediction
+    guidance: tuple[float, float] = SceneTextConfig.guidance
+    steps: int = SceneTextConfig.steps
     mask_weight: float = 5.0
     gamma: float = 5.0
     drop_characters: float = 0.1
@@ -151,6 +155,7 @@ class SceneTextTask:
             latent_channels=self.vae.config.latent_channels, widths=o.widths, attention=o.attention,
             character_branch=o.character_branch, character_layers=o.character_layers,
             separate_tokens=o.separate_tokens, places=o.places, prediction=o.prediction,
+            guidance=o.guidance, steps=o.steps,
             reader_widths=reader.widths, reader_layers=reader.layers,
         )  # fmt: skip
         model.reader.load_state_dict(reader.state_dict())

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffwright.core.checks import whole
+from diffwright.core.checks import in_range, whole
 from diffwright.core.errors import ConfigError
 from diffwright.scenetext.losses import latent_mask, masked_error, min_snr
 from diffwright.scenetext.sd import SdSceneText, wrap
@@ -39,6 +39,7 @@ class SdSceneTextOptions(StripOptions):
         mask_weight: a, the weight of the error under the mask.
         gamma: Cap of the weights of steps; 0 weighs all alike, as in the paper.
         drop: Share of samples without characters, and as many without instruction.
+        drop_both: Share of samples without both.
         checkpointing: Compute activations twice to save memory.
         init: What an earlier run wrote.
     """
@@ -50,12 +51,15 @@ class SdSceneTextOptions(StripOptions):
     mask_weight: float = 5.0
     gamma: float = 0.0
     drop: float = 0.1
+    drop_both: float = 0.05
     checkpointing: bool = True
     init: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("enlarge", self.enlarge, 1, 16)
+        for name in ("drop", "drop_both"):
+            in_range(name, getattr(self, name), 0.0, 0.5)
 
 
 class SdSceneTextTask:
@@ -74,7 +78,7 @@ class SdSceneTextTask:
         if options.init:
             self.text = wrap(pipe, options.init)
         else:
-            self.text = SdSceneText(pipe, width=options.width, layers=options.layers)
+            self.text = SdSceneText(pipe, options.width, layers=options.layers, enlarge=options.enlarge)
         self.vae = pipe.vae.requires_grad_(False)
         self.text.text_encoder.requires_grad_(False)
         if options.checkpointing:
@@ -91,8 +95,9 @@ class SdSceneTextTask:
         _, words = words_of(self.strips, numbers, indices.tolist(), o.templates)
         chances = torch.rand(len(numbers), generator=torch.Generator().manual_seed(int(indices[0]))).tolist()
         for i, chance in enumerate(chances):
-            words.texts[i] = None if chance < o.drop else words.texts[i]
-            words.sentences[i] = None if o.drop <= chance < 2 * o.drop else words.sentences[i]
+            words.texts[i] = None if chance < o.drop_both + o.drop else words.texts[i]
+            if chance < o.drop_both or 0 <= chance - o.drop_both - o.drop < o.drop:
+                words.sentences[i] = None
         hole = self.strips.holes(numbers).repeat_interleave(o.enlarge, 2).repeat_interleave(o.enlarge, 3)
         truth, before = (
             F.interpolate(self.strips.pictures(numbers, which), scale_factor=o.enlarge, mode="bicubic")
