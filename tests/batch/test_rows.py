@@ -58,6 +58,38 @@ def test_a_bad_row_is_kept_with_its_problem(tmp_path):
     assert rows[2].problem == ""
 
 
+def test_an_empty_cell_may_be_a_value_and_one_that_is_not_there_is_none(tmp_path):
+    columns = Columns(("image",), ("seed",), blank=("write",))
+    rows = read_rows(write(tmp_path, "image,write\na.png,\na.png,OPEN\na.png\n,OPEN\n"), columns)
+    assert [row.values.get("write") for row in rows] == ["", "OPEN", None, "OPEN"]
+    assert rows[0].key != rows[1].key
+    assert [row.problem for row in rows] == [
+        "",
+        "",
+        "it has 1 cells for 2 columns, none for 'write'; add it, even empty",
+        "it has no 'image'; fill the cell",
+    ]
+    with pytest.raises(
+        InputError, match=r"has no column 'write'.* it needs 'image', 'write' and may have 'seed'"
+    ):
+        read_rows(write(tmp_path, "image,seed\na.png,1\n"), columns)
+
+
+def test_one_of_several_columns_and_what_is_true():
+    row = Row(id="x", number=1, values={"box": "1 2 3 4", "mask": "m.png", "bold": "TRUE", "italic": "yes"})
+    assert row.one(("box", "point")) == "box"
+    assert row.one(("point",), needed=False) == ""
+    assert (row.truth("bold"), row.truth("thin")) == (True, False)
+    for read, said in [
+        (lambda: row.one(("box", "mask")), "row 'x' has 2 of box, mask; fill exactly one"),
+        (lambda: row.one(("box", "mask"), needed=False), "fill at most one"),
+        (lambda: row.one(("point",)), "row 'x' has 0 of point"),
+        (lambda: row.truth("italic"), "italic of row 'x' is 'yes'; give true or false"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            read()
+
+
 def test_numbers_are_read_and_other_cells_said():
     row = Row(id="x", number=1, values={"by": "40 zero", "seed": "1.5", "ok": "1 -2.5", "ok2": "1 2; 3"})
     assert row.numbers("ok", 2) == (1.0, -2.5)

@@ -6,10 +6,13 @@ import pytest
 from diffwright.batch import engine
 from diffwright.cli import main as cli
 from diffwright.cli.batch import Lines
-from diffwright.core.images import save_png
+from diffwright.core.images import load_image, save_png
+from diffwright.scenetext.editor import SceneTextEditor
 from tests.batch.inline import InlineCrew
+from tests.scenetext import tiny as tiny_text
 from tests.support import tiny, tiny_match
 from tests.support.match_files import texture
+from tests.support.text_standins import photo
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +150,122 @@ def test_pictures_are_edited_each_in_its_own_way(model, table, tmp_path, capsys)
         assert words in said.pop(name)
     assert not said
     assert "error: and 1 more" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text") / "model"
+    tiny_text.model().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def words(writer, tmp_path):
+    """Pictures and a mask beside the table; and ``batch text`` with one step of the tiny model."""
+    save_png(photo(), tmp_path / "p.png")
+    mask = np.zeros((64, 96), dtype=np.uint8)
+    mask[20:40, 20:70] = 255
+    save_png(mask, tmp_path / "m.png")
+
+    def run_words(file, *flags):
+        return run("text", file, "--model", writer, "--steps", 1, "--out", tmp_path / "out", *flags)
+
+    return run_words
+
+
+WORDS = (
+    "id,image,write,box,polygon,mask,font,color,bold,italic,mix,instruction,seed",
+    "box,p.png,OPEN,20 16 76 40,,,Lato,teal,true,FALSE,,,5",
+    'corners,p.png,"Tea, hot",,10 20; 60 10; 64 30; 14 40,,Lato,,,,Open Sans 0.3,,',
+    "mask,p.png,OPEN,,,m.png,,,,,,a word in ink,",
+    "erased,p.png,,20 16 76 40,,,,,,,,,",
+)
+
+
+def test_words_are_written_and_erased_and_the_same_command_again_does_nothing(
+    words, table, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "out"
+    flags = ("--candidates", 2, "--guidance", 2, 1, "--seed", 3)
+    assert words(table(*WORDS), *flags) == 0
+    found = results(out)
+    assert {name: written["text"] for name, written in found.items()} == {
+        "box": "OPEN", "corners": "Tea, hot", "mask": "OPEN", "erased": "",
+    }  # fmt: skip
+    assert found["box"]["instruction"] == 'Write "OPEN" in font: Lato-Bold and color: teal'
+    assert found["mask"]["instruction"] == "a word in ink"
+    assert sorted(found["box"]["seeds"]) == [5, 6]
+    assert sorted(found["erased"]["seeds"]) == [3, 4]
+    assert found["mask"]["command"].startswith("diffwright")
+    assert all(written["figures"]["outside_changed_px"] == 0 for written in found.values())
+    picture = load_image(out / "results" / "erased" / "written.png")
+    np.testing.assert_array_equal(picture[:, :20], photo()[:, :20])
+    assert (out / "results" / "corners" / "strips.png").is_file()
+    capsys.readouterr()
+
+    monkeypatch.setattr(SceneTextEditor, "from_pretrained", lambda *_: pytest.fail("nothing is to be done"))
+    assert words(table(*WORDS), *flags) == 0
+    assert "4 of 4 rows done, 0 errors, 4 of them earlier" in capsys.readouterr().out
+    assert words(table(*WORDS), *flags, "--candidates", 3) == 3
+    assert "another job: candidates was 2, now 3" in capsys.readouterr().err
+
+
+def test_a_row_that_cannot_be_written_says_why_and_stops_no_other(words, table, tmp_path):
+    said = {
+        "none,p.png,OPEN,,,,,,,,,,": "0 of box, polygon, mask; fill exactly one",
+        "both,p.png,OPEN,2 2 60 30,,m.png,,,,,,,": "2 of box, polygon, mask; fill exactly one",
+        "three,p.png,OPEN,2 2 60,,,,,,,,,": "box of row 'three' is '2 2 60'; give 4 numbers",
+        "half,p.png,OPEN,2.5 2 60 30,,,,,,,,,": "four whole numbers",
+        "line,p.png,OPEN,,2 2; 60 30,,,,,,,,": "three or more points",
+        "off,p.png,OPEN,2 2 600 30,,,,,,,,,": "leaves the picture",
+        "color,p.png,OPEN,2 2 60 30,,,,octarine,,,,,": "octarine",
+        "bold,p.png,OPEN,2 2 60 30,,,,,very,,,,": "bold of row 'bold' is 'very'; give true or false",
+        "mix,p.png,OPEN,2 2 60 30,,,Lato,,,,Karla,,": "mix of row 'mix' is 'Karla'; give another font",
+        "share,p.png,OPEN,2 2 60 30,,,Lato,,,,Karla 3,,": "the weight of mix is 3.0",
+        "alone,p.png,OPEN,2 2 60 30,,,,,,,Karla 0.3,,": "mix was given without font",
+        "told,p.png,OPEN,2 2 60 30,,,Lato,,,,,in ink,": "instruction and font were given",
+        "styled,p.png,,2 2 60 30,,,,teal,,,,,": "text is empty, which erases",
+        "odd,p.png,é,2 2 60 30,,,,,,,,,": "the text holds 'é'",
+        "seed,p.png,OPEN,2 2 60 30,,,,,,,,,-1": "seed of row 'seed' is '-1'",
+        "gone,none.png,OPEN,2 2 60 30,,,,,,,,,": "none.png is not a file",
+        "short,p.png": "2 cells for 13 columns, none for 'write'",
+    }
+    assert words(table(*WORDS, *said), "--candidates", 1) == 0
+    assert len(results(tmp_path / "out")) == 4
+    told = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    messages = {line["id"]: (line["error"], line["message"]) for line in told if line["status"] == "error"}
+    assert set(messages) == {line.split(",")[0] for line in said}
+    for line, part in said.items():
+        error, message = messages[line.split(",")[0]]
+        assert error == "InputError"
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "part"),
+    [
+        (("--candidates", 0), 2, "candidates is 0"),
+        (("--steps", 0), 2, "steps is 0"),
+        (("--guidance", -1, 1), 2, "guidance is -1.0"),
+        (("--model", "pocket-nowhere"), 4, "pocket-nowhere"),
+    ],
+)
+def test_options_of_all_words_that_do_not_fit_end_the_batch(
+    words, table, tmp_path, capsys, flags, code, part
+):
+    assert words(table("image,write,box", "p.png,OPEN,2 2 60 30"), *flags) == code
+    assert part in capsys.readouterr().err
+    assert not results(tmp_path / "out")
+
+
+def test_a_table_of_words_has_its_columns_and_no_others(words, table, capsys):
+    for heading, part in {
+        "image,box": "no column 'write'",
+        "image,write,colour": "unknown column 'colour'; did you mean 'color'",
+        "image,write,candidates": "unknown column 'candidates'",
+    }.items():
+        assert words(table(heading, "p.png,,")) == 3
+        assert part in capsys.readouterr().err
 
 
 def test_progress_without_a_terminal_is_a_line_with_the_time_left(monkeypatch, capsys):

@@ -134,17 +134,12 @@ def operation(row: Row, editor: ImageEditor) -> Operation:
 
 def _region(row: Row, before: str = "", needed: bool = True) -> Any:
     """The mask's file, the box or the point that says which object is meant."""
-    given = [before + name for name in REGION if before + name in row.values]
-    if len(given) > 1 or (needed and not given):
-        names = ", ".join(before + name for name in REGION)
-        raise InputError(
-            f"row {row.id!r} has {len(given)} of {names}; fill {'exactly' if needed else 'at most'} one"
-        )
+    given = row.one([before + name for name in REGION], needed)
     if not given:
         return None
-    if given[0].endswith("mask"):
-        return row.path(given[0])
-    return row.numbers(given[0], 4 if given[0].endswith("box") else 2)
+    if given.endswith("mask"):
+        return row.path(given)
+    return row.numbers(given, 4 if given.endswith("box") else 2)
 
 
 def _reference(row: Row) -> tuple[np.ndarray, np.ndarray]:

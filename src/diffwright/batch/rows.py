@@ -28,7 +28,7 @@ class Row:
     Args:
         id: Names the result; letters, digits, ``_``, ``.`` and ``-``.
         number: Line of the row, from 1, the heading not counted.
-        values: Cells that are not empty, by column.
+        values: Cells that are not empty, by column; and empty ones of columns where that says something.
         folder: Absolute folder of the table, from which paths in cells are seen.
         problem: Why the row cannot be used, if its cells do not fit the heading.
     """
@@ -55,6 +55,31 @@ class Row:
         if value is None:
             raise InputError(f"row {self.id!r} has no {column}; fill the cell")
         return value
+
+    def one(self, columns: Sequence[str], needed: bool = True) -> str:
+        """Tell which one of several columns is filled; none is "" where none is needed.
+
+        Raises:
+            InputError: Several are filled, or none.
+        """
+        given = [name for name in columns if name in self.values]
+        if len(given) > 1 or (needed and not given):
+            raise InputError(
+                f"row {self.id!r} has {len(given)} of {', '.join(columns)}; fill"
+                f" {'exactly' if needed else 'at most'} one"
+            )
+        return given[0] if given else ""
+
+    def truth(self, column: str) -> bool:
+        """Read a cell of ``true`` or ``false``; an empty one is false.
+
+        Raises:
+            InputError: It holds something else.
+        """
+        value = self.values.get(column, "false")
+        if value.lower() not in ("true", "false"):
+            raise InputError(f"{column} of row {self.id!r} is {value!r}; give true or false")
+        return value.lower() == "true"
 
     def path(self, column: str) -> Path:
         """Give the file that a cell names, seen from the table's folder.
@@ -105,10 +130,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns a table must and may have, apart from ``id``."""
+    """Which columns a table must and may have, apart from ``id``.
+
+    Args:
+        required: Must be there, and filled in each row.
+        optional: May be left out or empty.
+        blank: Must be there; an empty cell is a value of its own.
+    """
 
     required: Sequence[str]
     optional: Sequence[str] = field(default=())
+    blank: Sequence[str] = field(default=())
 
     def check(self, file: Path, heading: Sequence[str]) -> None:
         """Check a table's heading.
@@ -116,9 +148,10 @@ class Columns:
         Raises:
             InputError: A column is missing, unknown, or there twice.
         """
-        known = [*self.required, *self.optional, ID]
-        told = f"it needs {_listed(self.required)}" + (f" and may have {_listed([*self.optional, ID])}")
-        missing = [name for name in self.required if name not in heading]
+        needed = [*self.required, *self.blank]
+        known = [*needed, *self.optional, ID]
+        told = f"it needs {_listed(needed)} and may have {_listed([*self.optional, ID])}"
+        missing = [name for name in needed if name not in heading]
         if missing:
             raise InputError(
                 f"{file} has no column {_listed(missing)}; its first line reads {', '.join(heading)!r}, {told}"
@@ -184,9 +217,12 @@ def _lines(file: Path) -> list[list[str]]:
 
 
 def _row(number: int, heading: list[str], cells: list[str], columns: Columns, folder: str) -> Row:
-    values = {name: cell for name, cell in zip(heading, cells, strict=False) if cell}
+    values = {name: cell for name, cell in zip(heading, cells, strict=False) if cell or name in columns.blank}
     missing = [name for name in columns.required if name not in values]
     problem = f"it has no {_listed(missing)}; fill the cell" if missing else ""
+    cut = [name for name in columns.blank if name not in values]
+    if cut:
+        problem = f"it has {len(cells)} cells for {len(heading)} columns, none for {_listed(cut)}; add it, even empty"
     if len(cells) > len(heading):
         problem = f"it has {len(cells)} cells for {len(heading)} columns; quote cells that hold a comma, or remove some"
     name = values.pop(ID, "") if ID in heading else f"{number:05d}"

@@ -1,4 +1,4 @@
-"""``diffwright batch``: trace, match or edit for every row of a table, by processes or by Ray."""
+"""``diffwright batch``: trace, match, edit or write a word for every row of a table, by processes or by Ray."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from diffwright.cli.bars import shown
 from diffwright.cli.edit import EditFlags
 from diffwright.cli.flags import ModelFlags, OutputFlags, command_line
 from diffwright.cli.match import MatchFlags
+from diffwright.cli.text import TextFlags
 from diffwright.cli.trace import TraceFlags
 from diffwright.core.checks import whole
 from diffwright.core.errors import JobFailed
@@ -148,6 +149,36 @@ class BatchEdit(EditFlags, BatchFlags):
                 keep_outside=not self.everything,
                 seed=self.seed,
                 count=self.count,
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchText(TextFlags, BatchFlags):
+    """Write a word into the picture of every row of a table, or erase, with the columns image, write and a region.
+
+    diffwright batch text words.csv --out written --workers 4
+
+    An empty cell of write erases. Where to write stands in one of the columns box ("40 60 210 120"), polygon
+    ("40 60; 210 40; 214 100; 44 120") and mask (a file). The others are called as the flags of text: font, color, bold
+    and italic (true or false), mix ("Karla 0.3"), instruction, seed.
+    """
+
+    def run(self) -> None:
+        """Write them all."""
+        whole("candidates", self.candidates, 1, 64)
+
+        from diffwright.batch.text import TextJob
+
+        self.finish(
+            TextJob(
+                model=_whole(self.model),
+                candidates=self.candidates,
+                guidance=self.guidance,
+                steps=self.steps,
+                seed=self.seed,
+                device=self.device,
+                command=command_line(),
             )
         )
 

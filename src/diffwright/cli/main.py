@@ -50,6 +50,7 @@ VERBS = {
     "batch trace": ("diffwright.cli.batch:BatchTrace", "trace every prompt of a table"),
     "batch match": ("diffwright.cli.batch:BatchMatch", "match every pair of pictures of a table"),
     "batch edit": ("diffwright.cli.batch:BatchEdit", "edit every picture of a table"),
+    "batch text": ("diffwright.cli.batch:BatchText", "write or erase a word in every picture of a table"),
     "demo": ("diffwright.cli.demo:Demo", "tour the shipped models, written as one web page"),
     "doctor": ("diffwright.cli.doctor:Doctor", "show versions, devices, supported models, shipped weights"),
 }

@@ -22,7 +22,23 @@ STYLE = ("write", "font", "color", "instruction", "mix")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Write(SeedFlags):
+class TextFlags(SeedFlags):
+    """How words are written."""
+
+    candidates: int = 4
+    """How many to draw; the reader ranks them."""
+    guidance: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="CHARACTERS INSTRUCTION")] = None
+    """Weights of the two encoders; those of the model without it."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Denoising steps; as many as the model was made for without it."""
+    model: str = "pocket-text"
+    """A pocket name, or a folder that a training wrote."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """cpu, cuda, cuda:1 or mps; cpu by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write(TextFlags):
     """Write a word into a picture, change the one that stands there, or erase it with --write "".
 
     diffwright text photo.jpg --box 40 60 210 120 --write "OPEN" --color teal --out new.png
@@ -52,16 +68,6 @@ class Write(SeedFlags):
     """Free words about the look, in place of the five above."""
     edits: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Several edits in place of one: {"edits": [{"box": [40, 60, 210, 120], "write": "OPEN", "color": "teal"}]}."""
-    candidates: int = 4
-    """How many to draw; the reader ranks them."""
-    guidance: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="CHARACTERS INSTRUCTION")] = None
-    """Weights of the two encoders; those of the model without it."""
-    steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """Denoising steps; as many as the model was made for without it."""
-    model: str = "pocket-text"
-    """A pocket name, or a folder that a training wrote."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """cpu, cuda, cuda:1 or mps; cpu by default."""
     out: Path = Path("runs/text")
     """Folder for pictures, strips, mask and result.json; or OUT.png, with such a folder OUT beside it."""
 
