@@ -111,6 +111,61 @@ def test_damaged_annotations_are_named(name, file, text, tmp_path):
         list(labelled(name, tmp_path))
 
 
+def art_of(**label):
+    return {"img_1": [{"points": CORNERS, "transcription": "word", **label}]}
+
+
+def table_of(**label):
+    good = {"image_id": 1, "utf8_string": "word", "points": FLAT, "mask": FLAT, "legibility": "legible"}
+    label = {**good, "language": "english", **label}
+    return {"imgs": {"1": {"file_name": "img_1.png"}}, "anns": {"1": label}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("art", {"img_1": ["word"]}, "an entry .* expected an object"),
+        ("art", {"img_1": [None]}, "an entry .* expected an object"),
+        ("art", art_of(transcription=7), "'transcription' .* expected text"),
+        ("art", art_of(points=7), "'points' .* expected a list"),
+        ("art", art_of(points=[[10**400, 1]]), "no pairs of numbers"),
+        ("art", art_of(points=[[1, 2], [3, None]]), "not finite"),
+        ("art", art_of(points=[1, 2, 3]), "no pairs of numbers"),
+        ("art", art_of(language=["Latin"]), "'language' .* expected text"),
+        ("art", art_of(illegibility="no"), "'illegibility' .* expected true or false"),
+        ("coco-text", table_of() | {"anns": []}, "'anns' .* expected an object"),
+        ("coco-text", table_of() | {"imgs": []}, "'imgs' .* expected an object"),
+        ("coco-text", table_of() | {"imgs": {"1": 5}}, "an entry .* expected an object"),
+        ("coco-text", table_of() | {"imgs": {"1": {"file_name": 5}}}, "'file_name' .* expected text"),
+        ("coco-text", table_of() | {"anns": {"1": []}}, "an entry .* expected an object"),
+        ("coco-text", table_of(utf8_string=5), "'utf8_string' .* expected text"),
+        ("coco-text", table_of(legibility=1), "'legibility' .* expected text"),
+        ("coco-text", table_of(language=None), "'language' .* expected text"),
+        ("coco-text", table_of(mask=5), "'mask' .* expected a list"),
+        ("coco-text", table_of(mask=[], polygon=5), "'polygon' .* expected a list"),
+        ("coco-text", table_of(mask=["far"]), "no pairs of numbers"),
+        ("coco-text", table_of(image_id={}), "does not list"),
+        ("textocr", table_of() | {"anns": [1]}, "'anns' .* expected an object"),
+        ("textocr", table_of(utf8_string=5), "'utf8_string' .* expected text"),
+        ("textocr", table_of(points={"x": 1}), "'points' .* expected a list"),
+    ],
+)
+def test_damaged_values_are_named_with_their_file(name, content, expected, tmp_path):
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=expected) as caught:
+        list(labelled(name, tmp_path))
+    assert str(tmp_path / "labels.json") in str(caught.value)
+
+
+def test_numbers_beyond_all_pictures_and_folders_named_like_files_are_refused(tmp_path):
+    (tmp_path / "gt_img_1.txt").write_text(f'{"9" * 5000} 12 70 40 "OPEN"')
+    with pytest.raises(InputError, match=r"line 1 of .*gt_img_1"):
+        list(labelled("icdar13", tmp_path))
+    (tmp_path / "gt_img_0.txt").mkdir()
+    with pytest.raises(InputError, match=r"gt_img_0\.txt cannot be read"):
+        list(labelled("icdar13", tmp_path))
+
+
 def test_an_unknown_set_is_named():
     with pytest.raises(ConfigError, match="public set"):
         list(labelled("icdar15", Path()))

@@ -128,6 +128,17 @@ def test_result_with_nan_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_picture_and_the_folder_beside_it_come_together_or_not_at_all(tmp_path):
+    pixels = np.full((16, 16, 3), 9, np.uint8)
+    result = Result(images=[Image.fromarray(pixels)], names=["strip"])
+    assert result.save_beside(tmp_path / "out.png", "strip") == tmp_path / "out"
+    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "out" / "strip.png").read_bytes()
+    (tmp_path / "torn.png").mkdir()
+    with pytest.raises(errors.JobFailed):
+        result.save_beside(tmp_path / "torn.png", "strip")
+    assert not (tmp_path / "torn").exists()
+
+
 def test_stopwatch_adds_up():
     watch = Stopwatch()
     for _ in range(2):

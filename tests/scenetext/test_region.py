@@ -50,6 +50,15 @@ def test_polygons_come_in_many_shapes(make):
     assert region.mask.sum() == pytest.approx(1200, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    "make", [np.array, np.float32, np.uint8, torch.tensor, lambda b: torch.tensor(b).float()]
+)
+def test_boxes_come_in_many_shapes(make):
+    region = choose(make([10, 20, 60, 40]), SIZE)
+    np.testing.assert_array_equal(region.mask, choose((10, 20, 60, 40), SIZE).mask)
+    assert region.size == (20, 50)
+
+
 @pytest.mark.parametrize("make", [np.asarray, to_pil, torch.from_numpy])
 def test_masks_come_in_many_shapes(make):
     mask = np.zeros(SIZE, np.uint8)
@@ -204,6 +213,14 @@ def test_very_large_regions_work():
         ([(10, 10), (40, 10), (70, 10), (10, 30)], "convex"),
         ([(0, 30), (100, 0), (100, 79), (0, 33)], "perspective"),
         ([(10, 10), (40, 10), (70, 10)], "too small"),
+        (np.array([10, 10, 30]), "expected a box"),
+        (np.array([10.5, 10, 40, 30]), "whole numbers"),
+        (np.array([10, 10, 40, None]), "expected a box|finite"),
+        (torch.tensor([10, 10, float("nan"), 30]), "finite"),
+        (torch.tensor([[10, 10], [40, 10]]), "expected a box"),
+        (torch.tensor([10, 10, 400, 30]), "leaves the picture"),
+        (np.ones(4, bool), "expected bool or uint8"),
+        (np.array(7), "expected bool or uint8"),
         (np.zeros(SIZE, bool), "selects nothing"),
         (np.ones((10, 10), bool), "picture's size"),
         (np.eye(*SIZE, dtype=bool)[:, ::-1] & False, "selects nothing"),

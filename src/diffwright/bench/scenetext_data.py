@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,31 +64,35 @@ def labelled(name: str, folder: Path) -> Iterator[Labelled]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; name the one in which {name} was unpacked")
     pictures = _pictures(folder)
-    for stem, points, text in READERS[name](folder):
-        polygon = _polygon(points, folder)
+    for stem, points, text, path in READERS[name](folder):
+        polygon = _polygon(points, path)
         if SHORTEST <= len(text) <= LONGEST and set(text) <= LETTERS and stem in pictures:
             yield Labelled(pictures[stem], polygon, text)
 
 
-Entry = tuple[str, Any, str]
-"""Stem of the picture's name, points, text."""
+Entry = tuple[str, Any, str, Path]
+"""Stem of the picture's name, points, text, and the file that says so."""
 
 
 def _icdar13(folder: Path) -> Iterator[Entry]:
     """Read ``gt_NAME.txt``, a line a word: left, top, right, bottom and the text in quotes, by spaces or commas."""
-    line_form = re.compile(r'\s*(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+"?(.*?)"?\s*')
+    line_form = re.compile(r'\s*(\d{1,9})[\s,]+(\d{1,9})[\s,]+(\d{1,9})[\s,]+(\d{1,9})[\s,]+"?(.*?)"?\s*')
     files = sorted(folder.rglob("gt_*.txt"))
     if not files:
         raise InputError(f"{folder} holds no gt_NAME.txt; name the folder in which icdar13 was unpacked")
     for path in files:
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+        try:
+            lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}); unpack the set again") from error
+        for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             found = line_form.fullmatch(line)
             if found is None:
                 raise InputError(f'line {number} of {path} is not: left top right bottom "text"')
             x0, y0, x1, y1 = (int(found[k]) for k in range(1, 5))
-            yield path.stem.removeprefix("gt_"), [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], found[5]
+            yield path.stem.removeprefix("gt_"), [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], found[5], path
 
 
 def _art(folder: Path) -> Iterator[Entry]:
@@ -98,27 +102,26 @@ def _art(folder: Path) -> Iterator[Entry]:
             continue
         for stem, entries in content.items():
             for entry in entries:
-                text, points = _need(entry, "transcription", path), _need(entry, "points", path)
-                if entry.get("language", "Latin") == "Latin" and not entry.get("illegibility", False):
-                    yield stem, points, text
+                text, points = _need(entry, "transcription", path, str), _need(entry, "points", path, list)
+                latin = _may(entry, "language", path, "Latin") == "Latin"
+                if not _may(entry, "illegibility", path, False) and latin:
+                    yield stem, points, text, path
 
 
 def _coco_text(folder: Path) -> Iterator[Entry]:
     """Read COCO-Text: ``imgs`` and ``anns`` by number; ``mask`` is the outline, ``utf8_string`` the text."""
     for entry, stem, path in _annotations(folder):
-        if (
-            entry.get("legibility") == "legible"
-            and entry.get("language") == "english"
-            and "utf8_string" in entry
-        ):
-            points = entry.get("mask") or _need(entry, "polygon", path)
-            yield stem, points[0] if points and isinstance(points[0], list) else points, entry["utf8_string"]
+        legible = _may(entry, "legibility", path, "") == "legible"
+        if _may(entry, "language", path, "") == "english" and legible and "utf8_string" in entry:
+            points = _may(entry, "mask", path, []) or _need(entry, "polygon", path, list)
+            points = points[0] if points and isinstance(points[0], list) else points
+            yield stem, points, _need(entry, "utf8_string", path, str), path
 
 
 def _textocr(folder: Path) -> Iterator[Entry]:
     """Read TextOCR: as COCO-Text, with ``points``; illegible words say "."."""
     for entry, stem, path in _annotations(folder):
-        yield stem, _need(entry, "points", path), _need(entry, "utf8_string", path)
+        yield stem, _need(entry, "points", path, list), _need(entry, "utf8_string", path, str), path
 
 
 READERS = {"icdar13": _icdar13, "art": _art, "coco-text": _coco_text, "textocr": _textocr}
@@ -128,11 +131,14 @@ def _annotations(folder: Path) -> Iterator[tuple[dict[str, Any], str, Path]]:
     for path, content in _documents(folder):
         if "anns" not in content or "imgs" not in content:
             continue
-        for entry in content["anns"].values():
-            image = content["imgs"].get(str(_need(entry, "image_id", path)))
-            if image is None:
-                raise InputError(f"{path} labels picture {entry['image_id']}, which it does not list")
-            yield entry, Path(_need(image, "file_name", path)).stem, path
+        images = _need(content, "imgs", path, dict)
+        for entry in _need(content, "anns", path, dict).values():
+            number = str(_need(entry, "image_id", path))
+            if number not in images:
+                raise InputError(
+                    f"{path} labels picture {number!r:.60}, which it does not list; unpack the set again"
+                )
+            yield entry, Path(_need(images[number], "file_name", path, str)).stem, path
 
 
 def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -150,17 +156,34 @@ def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, content
 
 
-def _need(entry: Any, key: str, path: Path) -> Any:
-    if not isinstance(entry, Mapping) or key not in entry:
-        raise InputError(f"{path} has a label without {key!r}; expected the set's own annotations")
-    return entry[key]
+KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
 
 
-def _polygon(points: Any, folder: Path) -> np.ndarray:
+def _need(entry: Any, key: str, path: Path, kind: type = object) -> Any:
+    """The value of a label under a key that it must have, of that kind."""
+    if key not in _typed(entry, dict, "an entry", path):
+        raise InputError(f"{path} has an entry without {key!r}; expected the set's own annotations")
+    return _typed(entry[key], kind, repr(key), path)
+
+
+def _may(entry: dict[str, Any], key: str, path: Path, default: Any) -> Any:
+    """The same under a key that may be missing, of the kind of its default."""
+    return _typed(entry.get(key, default), type(default), repr(key), path)
+
+
+def _typed(value: Any, kind: type, name: str, path: Path) -> Any:
+    if not isinstance(value, kind):
+        raise InputError(f"{name} in {path} is {value!r:.60}, expected {KINDS[kind]}; unpack the set again")
+    return value
+
+
+def _polygon(points: Any, path: Path) -> np.ndarray:
     try:
         polygon = np.array(points, np.float64).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"a label in {folder} has points that are no pairs of numbers ({error})") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"a label in {path} has points that are no pairs of numbers ({error})") from error
+    if not np.isfinite(polygon).all():
+        raise InputError(f"a label in {path} has points that are not finite; unpack the set again")
     return polygon
 
 

@@ -11,6 +11,7 @@ import tyro
 
 from diffwright.cli.bars import shown
 from diffwright.cli.flags import ModelFlags, OutputFlags, SeedFlags, command_line
+from diffwright.cli.places import check_places, is_picture
 from diffwright.core.checks import whole
 from diffwright.core.errors import ConfigError
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 Two = tuple[float, float]
 Four = tuple[int, int, int, int]
 Repeated = tyro.conf.UseAppendAction
-OTHER_PICTURES = (".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class _Common(EditFlags):
             others: files that are read too and must not be written over.
         """
         whole("count", self.count, 1, 64)
-        _check_places(self.out, self.json, image, *others)
+        check_places(self.out, self.json, image, *others)
 
         from diffwright.core.images import load_image
 
@@ -98,8 +98,8 @@ class _Common(EditFlags):
         from diffwright.core.atomic import directory
         from diffwright.core.images import save_png
 
-        path = self.out if _is_picture(self.out) else self.out / "preview.png"
-        if _is_picture(self.out):
+        path = self.out if is_picture(self.out) else self.out / "preview.png"
+        if is_picture(self.out):
             save_png(collage, path)
         else:
             with directory(self.out) as folder:
@@ -300,7 +300,7 @@ class Replay(ModelFlags, OutputFlags):
         """Replay it."""
         from diffwright.editing.result import read_edit
 
-        _check_places(self.out, self.json, self.folder)
+        check_places(self.out, self.json, self.folder)
         read_edit(self.folder)
         editor = _editor(self, self.image_prompt, self.image_encoder)
         other = {} if self.seed is None else {"seed": self.seed}
@@ -324,34 +324,10 @@ def _editor(flags: ModelFlags, image_prompt: str | None, image_encoder: str | No
     )
 
 
-def _is_picture(out: Path) -> bool:
-    return out.suffix.lower() == ".png"
-
-
-def _check_places(out: Path, record: Path | None, *inputs: Path | None) -> None:
-    """Refuse, before anything is computed, a place where the output must not or cannot go."""
-    from diffwright.core.atomic import refuse_foreign, refuse_inputs
-
-    if out.suffix.lower() in OTHER_PICTURES:
-        raise ConfigError(
-            f"--out is {out}; pictures are written as PNG, so name {out.with_suffix('.png')} or a folder"
-        )
-    if _is_picture(out) and out.is_dir():
-        raise ConfigError(f"--out is {out}, which is a folder; name a file in it, or another file")
-    for parent in out.absolute().parents:
-        if parent.exists() and not parent.is_dir():
-            raise ConfigError(f"--out is {out}, but {parent} is a file; name a place in a folder")
-    folder = out.with_suffix("") if _is_picture(out) else out
-    written = [out, folder] if record is None or str(record) == "-" else [out, folder, record]
-    for place in written:
-        refuse_inputs(place, *inputs)
-    refuse_foreign(folder)
-
-
 def _save(flags: Any, result: EditResult) -> None:
     from diffwright.editing.result import write_picture
 
-    is_file = _is_picture(flags.out)
+    is_file = is_picture(flags.out)
     folder = write_picture(result, flags.out) if is_file else result.save(flags.out)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -13,6 +13,7 @@ from diffwright.cli import fix_words
 from diffwright.cli.bars import shown
 from diffwright.cli.fix_report import judge_of, measured
 from diffwright.cli.flags import ModelFlags, SeedFlags, command_line
+from diffwright.cli.places import apart
 from diffwright.core.checks import whole
 from diffwright.core.errors import InputError
 
@@ -78,6 +79,7 @@ class Make(ModelFlags, SeedFlags):
         """Make the edit, show it, judge it where the words allow, and save."""
         whole("count", self.count, 1, 64)
         whole("steps", self.steps, 1, 1000)
+        apart((self.json,), self.pairs, self.hold, self.effects)
         asked = fix_words.asked(self.from_, self.to, self.kind, self.erase, self.pairs)
         effects, held = fix_words.effects(self.effects), fix_words.lines(self.hold)
         if AUTO in self.site and self.mode == "legacy":

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from diffwright.cli.flags import ModelFlags, OutputFlags
+from diffwright.cli.places import apart
 from diffwright.core.checks import in_range
 from diffwright.core.errors import InputError
 
@@ -36,9 +37,9 @@ class Apply(ModelFlags, OutputFlags):
 
         from diffwright.concepts.concept_edit import ConceptEdit
         from diffwright.concepts.edited_folder import save_edited
-        from diffwright.core.atomic import refuse_foreign, refuse_inputs
+        from diffwright.core.atomic import refuse_foreign
 
-        refuse_inputs(self.out, self.edit, self.model)
+        apart((self.out, self.json), self.edit, self.model)
         refuse_foreign(self.out)
         edit = ConceptEdit.load(self.edit).scaled(self.strength)
         notes = _nothing(self.strength)
@@ -60,9 +61,9 @@ class Revert(ModelFlags, OutputFlags):
     def run(self) -> None:
         """Put the kept weights back and save."""
         from diffwright.concepts.edited_folder import save_reverted
-        from diffwright.core.atomic import refuse_foreign, refuse_inputs
+        from diffwright.core.atomic import refuse_foreign
 
-        refuse_inputs(self.out, self.model)
+        apart((self.out, self.json), self.model)
         refuse_foreign(self.out)
         save_reverted(self.load(), self.model, self.out)
         self.say({"out": str(self.out)}, f"base model in {self.out}")
@@ -93,9 +94,8 @@ class Compose(OutputFlags):
             in_range("strength", strength, -100, 100)
 
         from diffwright.concepts.concept_edit import ConceptEdit
-        from diffwright.core.atomic import refuse_inputs
 
-        refuse_inputs(self.out, *self.edit)
+        apart((self.out, self.json), *self.edit)
         _refuse_other(self.out)
         edits = [ConceptEdit.load(path).scaled(s) for path, s in zip(self.edit, strengths, strict=True)]
         joined = ConceptEdit.compose(edits)
@@ -128,9 +128,8 @@ class Export(OutputFlags):
         in_range("strength", self.strength, -100, 100)
 
         from diffwright.concepts.concept_edit import ConceptEdit
-        from diffwright.core.atomic import refuse_inputs
 
-        refuse_inputs(self.out, self.edit)
+        apart((self.out, self.json), self.edit)
         _refuse_other(self.out)
         edit = ConceptEdit.load(self.edit).scaled(self.strength)
         with warnings.catch_warnings(record=True) as told:

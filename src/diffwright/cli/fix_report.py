@@ -11,6 +11,7 @@ import tyro
 from diffwright.cli import fix_words
 from diffwright.cli.bars import shown
 from diffwright.cli.flags import ModelFlags, OutputFlags
+from diffwright.cli.places import apart
 from diffwright.core.checks import whole
 from diffwright.core.errors import InputError
 
@@ -35,6 +36,8 @@ class Report(ModelFlags, OutputFlags):
 
     def run(self) -> None:
         """Measure and print."""
+        apart((self.json,), self.edit)
+
         from diffwright.concepts.concept_edit import ConceptEdit
 
         edit, pipe = ConceptEdit.load(self.edit), self.load()
@@ -61,6 +64,7 @@ class Sweep(ModelFlags, OutputFlags):
         """Sweep and print."""
         whole("finalists", self.finalists, 0, 100)
         whole("pairs", self.pairs, 1, 10)
+        apart((self.json,), self.effects)
         given = fix_words.effects(self.effects)
 
         from diffwright.concepts.judged import Gallery

@@ -10,6 +10,7 @@ import tyro
 
 from diffwright.cli.bars import shown
 from diffwright.cli.flags import ModelFlags, SeedFlags, command_line
+from diffwright.cli.places import apart
 from diffwright.core.checks import text, whole
 from diffwright.core.errors import ConfigError
 
@@ -43,6 +44,7 @@ class Generate(ModelFlags, SeedFlags):
         for prompt in self.prompts:
             text("prompt", prompt)
         whole("count", self.count, 1, 10_000)
+        apart((self.json,), *self.with_)
 
         from diffwright.core.atomic import refuse_foreign
         from diffwright.core.images import to_pil

@@ -12,6 +12,7 @@ import tyro
 
 from diffwright.cli.bars import shown
 from diffwright.cli.flags import SeedFlags, command_line
+from diffwright.cli.places import apart
 from diffwright.core.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class Match(MatchFlags):
         from diffwright.matching.matcher import Matcher
 
         options = self._options()
-        for _, _, folder in jobs:
+        for a, b, folder in jobs:
+            apart((folder, self.json), a, b, self.pairs, self.refine)
             refuse_foreign(folder)
         matcher = Matcher.from_pretrained(self.model, **self.loading())
         records, lines = [], []

@@ -11,6 +11,7 @@ import tyro
 
 from diffwright.cli.bars import shown
 from diffwright.cli.flags import SeedFlags, command_line
+from diffwright.cli.places import apart, check_places, is_picture
 from diffwright.core.checks import in_range, whole
 from diffwright.core.errors import ConfigError
 
@@ -75,10 +76,7 @@ class Write(TextFlags):
         """Write, save and print."""
         region = self._region()
         whole("candidates", self.candidates, 1, 64)
-
-        from diffwright.core.atomic import refuse_foreign
-
-        refuse_foreign(self.out.with_suffix("") if self.out.suffix.lower() == ".png" else self.out)
+        check_places(self.out, self.json, self.image, self.mask, self.edits)
         result, said = self._several() if self.edits is not None else self._one(region)
         self._save(result, said)
 
@@ -106,6 +104,7 @@ class Write(TextFlags):
         if self.edits is None:
             raise ConfigError("--edits is missing; name a JSON file")
         edits = read_edits(self.edits)
+        check_places(self.out, self.json, *(edit.region for edit in edits if isinstance(edit.region, Path)))
         editor = SceneTextEditor.from_pretrained(self.model, self.device)
         with shown() as progress:
             result = editor.write_all(
@@ -141,7 +140,7 @@ class Write(TextFlags):
     def _save(self, result: Result, said: str) -> None:
         from diffwright.scenetext.output import write_picture
 
-        is_file = self.out.suffix.lower() == ".png"
+        is_file = is_picture(self.out)
         folder = write_picture(result, self.out) if is_file else result.save(self.out)
         for warning in result.warnings:
             print(f"warning: {warning}", file=sys.stderr)
@@ -168,8 +167,9 @@ class Find(SeedFlags):
     def run(self) -> None:
         """Find and print."""
         in_range("least", self.least, 0, 1)
-        if self.out is not None and self.out.suffix.lower() != ".png":
+        if self.out is not None and not is_picture(self.out):
             raise ConfigError(f"--out is {self.out}, expected a file that ends in .png")
+        apart((self.out, self.json), self.image)
 
         from diffwright.core.images import load_image, save_png
         from diffwright.scenetext.find import find_words

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffwright.core.atomic import directory, write_json
+from diffwright.core.atomic import directory, write_bytes, write_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,6 +80,26 @@ class Result:
         with directory(folder) as temporary:
             self.write(temporary)
         return Path(folder)
+
+    def save_beside(self, path: str | PathLike[str], name: str) -> Path:
+        """Write one picture as a PNG file and everything into a folder beside it, all or nothing.
+
+        Args:
+            path: the file; the folder is named like it without its suffix, and is as for ``save``.
+            name: of the picture.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: the folder holds files of the user.
+            JobFailed: the disk refused, or the file is a folder; what was there before is untouched.
+        """
+        folder = Path(path).with_suffix("")
+        with directory(folder) as temporary:
+            self.write(temporary)
+            write_bytes(path, (temporary / f"{name}.png").read_bytes())
+        return folder
 
     def _image_names(self) -> list[str]:
         return list(self.names) or [f"image_{number:03d}" for number in range(len(self.images))]

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import ImageDraw
 
-from diffwright.core.atomic import write_bytes
 from diffwright.core.errors import InputError
 from diffwright.core.images import load_image, save_png, to_pil
 from diffwright.core.masks import load_mask
@@ -206,9 +205,7 @@ def write_picture(result: EditResult, path: Path) -> Path:
     Returns:
         The folder, named like the file without its suffix.
     """
-    folder = result.save(path.with_suffix(""))
-    write_bytes(path, (folder / f"{result._image_names()[0]}.png").read_bytes())
-    return folder
+    return result.save_beside(path, result._image_names()[0])
 
 
 def _white(mask: np.ndarray) -> np.ndarray:

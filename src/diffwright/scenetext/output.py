@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from diffwright.core.atomic import write_bytes
 from diffwright.core.images import save_png
 from diffwright.core.results import Result
 from diffwright.scenetext.pictures import difference, selection, sheet
@@ -103,6 +102,4 @@ def write_picture(result: Result, path: Path) -> Path:
     Returns:
         The folder, named like the file without its suffix.
     """
-    folder = result.save(path.with_suffix(""))
-    write_bytes(path, (folder / f"{BEST}.png").read_bytes())
-    return folder
+    return result.save_beside(path, BEST)

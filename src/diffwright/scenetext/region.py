@@ -67,7 +67,8 @@ def choose(given: Any, size: Size) -> Region:
 
     Args:
         given: a box (x0, y0, x1, y1); a polygon, as three or more points (x, y), of which four are the corners
-            clockwise from the word's top left; or a mask (path, PIL image, bool or uint8 array, tensor).
+            clockwise from the word's top left, either as numbers, array or tensor; or a mask (path, PIL image, bool or
+            uint8 array, tensor).
         size: (height, width) of the picture.
 
     Returns:
@@ -164,7 +165,7 @@ def _points(given: Any) -> np.ndarray | None:
     """A box as (4,), a polygon as (N, 2), or None for a mask."""
     values = given.detach().cpu().numpy() if hasattr(given, "detach") else given
     if isinstance(values, np.ndarray):
-        if values.dtype == np.bool_ or values.ndim != 2 or values.shape[1] != 2:
+        if values.dtype == np.bool_ or not (values.ndim == 1 or (values.ndim == 2 and values.shape[1] == 2)):
             return None
     elif not isinstance(values, list | tuple):
         return None
