@@ -65,7 +65,7 @@ def run(
     quick: bool = False,
     progress: Progress | None = None,
     parts: Sequence[str] | None = None,
-    **data: Path | tuple[str, Path] | None,
+    **data: Path | tuple[str, Path] | int | None,
 ) -> dict[str, Figure]:
     """Run a bench.
 
@@ -74,7 +74,8 @@ def run(
         quick: the short form, under two minutes.
         progress: is told the steps done; may cancel.
         parts: which of the module's `PARTS` to measure; None measures all.
-        data: folders or files of real data that the bench can read, such as `photos`; None is left out.
+        data: what else the bench can be given: folders or files of real data such as `photos`, or `cases`; None is left
+            out.
 
     Returns:
         The figures by name.

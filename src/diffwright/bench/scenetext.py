@@ -7,19 +7,23 @@ from pathlib import Path
 
 from diffwright.bench import scenetext_styles as styles
 from diffwright.bench.harness import Figure
-from diffwright.bench.scenetext_data import data_figures
+from diffwright.bench.scenetext_data import data_figures, labelled
 from diffwright.bench.scenetext_gate import false_acceptance, vae_gate
-from diffwright.bench.scenetext_words import Bench, second_judge, word_figures
+from diffwright.bench.scenetext_words import ARMS, Bench, not_run, second_judge, word_figures
+from diffwright.core.checks import whole
+from diffwright.core.errors import InputError, MissingExtra
 from diffwright.core.progress import Progress
-from diffwright.metrics.ocr import RapidJudge, TesseractJudge
+from diffwright.core.strict_json import read_object
+from diffwright.metrics.ocr import Judge, RapidJudge, TesseractJudge
 from diffwright.scenetext.editor import SceneTextEditor
 from diffwright.weights.load import load
+from diffwright.world.lettering.grounds import photographs
 
 PARTS = ("judge", "gate", "words", "colors", "places", "variants", "fonts", "cost", "second", "data")
 WITHOUT_MODEL = ("judge", "gate")
+RESULT = "result.json"
 SLOW = ("fonts", "second")
 """What the quick form leaves out unless it is asked for: a training, and a program beside the package."""
-ONLY = "instruction_only"
 CASES, FEW = 100, 4
 MISSPELT, GATED = 300, 200
 FONT_STEPS = 3000
@@ -34,6 +38,7 @@ def run(
     model: Path | None = None,
     arms: Path | None = None,
     data: tuple[str, Path] | None = None,
+    cases: int | None = None,
 ) -> dict[str, Figure]:
     """Measure writing into pictures.
 
@@ -43,30 +48,37 @@ def run(
         parts: which of ``PARTS`` to measure; ``judge`` and ``gate`` need no text model. None measures all, in the
             quick form all but ``fonts``, which trains a classifier, and ``second``, which runs Tesseract.
         photos: folder of photographs, for the set that stands on them.
-        model: directory to measure in place of ``pocket-text``.
-        arms: folder of the control trained for this bench: ``instruction_only``.
+        model: directory to measure in place of ``pocket-text``: a model, or what ``train scenetext`` wrote.
+        arms: folder of controls trained for this bench, likewise: ``instruction_only``, ``faithful``,
+            ``no_attention_loss``, ``no_reading_loss``.
         data: name and folder of a public set, see ``scenetext_data``.
+        cases: of each set in place of 100.
 
     Returns:
         The figures by name; see ``docs/scenetext.md``.
 
     Raises:
         WeightsError: the text model is missing or damaged, and a part needs it.
-        MissingExtra: RapidOCR, or for ``second`` Tesseract, is not installed.
-        InputError: photographs or data cannot be read.
+        MissingExtra: RapidOCR is not installed.
+        InputError: photographs, arms or data cannot be read.
     """
     chosen = tuple(part for part in PARTS if not quick or part not in SLOW) if parts is None else parts
-    judge = RapidJudge()
-    figures: dict[str, Figure] = {}
+    count = FEW if quick else CASES if cases is None else whole("cases", cases, 1, 10_000)
+    judge, figures = RapidJudge(), dict[str, Figure]()
+    second = _second() if "second" in chosen else None
+    if photos is not None:
+        photographs(photos)
+    if data is not None and "data" in chosen:
+        next(labelled(*data), None)
+    bench = None
+    if set(chosen) - set(WITHOUT_MODEL):
+        bench = _bench(judge, count, photos, model, arms, progress)
     if "judge" in chosen:
         figures |= false_acceptance(judge, 20 if quick else MISSPELT)
     if "gate" in chosen:
         figures |= vae_gate(judge, load("pocket", device="cpu").vae, 2 * FEW if quick else GATED, progress)
-    if not set(chosen) - set(WITHOUT_MODEL):
+    if bench is None:
         return figures
-    editor = SceneTextEditor.from_pretrained("pocket-text" if model is None else model)
-    only = None if arms is None else SceneTextEditor.from_pretrained(arms / ONLY)
-    bench = Bench(editor, judge, FEW if quick else CASES, only, photos, progress)
     if "words" in chosen:
         figures |= word_figures(bench)
     if "colors" in chosen:
@@ -80,7 +92,41 @@ def run(
     if "cost" in chosen:
         figures |= styles.cost_figures(bench, 1 if quick else 9)
     if "second" in chosen:
-        figures |= second_judge(bench, TesseractJudge())
+        why = "Tesseract with English data is not installed"
+        figures |= {"second_judge_words": not_run(why)} if second is None else second_judge(bench, second)
     if "data" in chosen:
         figures |= data_figures(bench, *(data or (None, None)))
     return figures
+
+
+def _second() -> TesseractJudge | None:
+    try:
+        return TesseractJudge()
+    except MissingExtra:
+        return None
+
+
+def _bench(
+    judge: Judge, count: int, photos: Path | None, model: Path | None, arms: Path | None, progress: Progress | None
+) -> Bench:
+    """Load ours and the arms that lie in their folder."""
+    folders = {} if arms is None else {name: arms / name for name in ARMS if (arms / name).is_dir()}
+    if arms is not None and not folders:
+        raise InputError(f"{arms} holds none of {', '.join(ARMS)}; name the folder in which arms were trained")
+    editors = {name: SceneTextEditor.from_pretrained(_model_in(path)) for name, path in folders.items()}
+    trained = {name: _samples(path) for name, path in [("", model), *folders.items()]}
+    samples = {name: count for name, count in trained.items() if count is not None}
+    ours = SceneTextEditor.from_pretrained("pocket-text" if model is None else _model_in(model))
+    return Bench(ours, judge, count, editors, photos, progress, samples)
+
+
+def _model_in(folder: Path) -> Path:
+    """A model, or what a training wrote: its folder ``model``."""
+    return folder / "model" if (folder / RESULT).is_file() else folder
+
+
+def _samples(folder: Path | None) -> int | None:
+    """How many samples a training took, if it wrote the folder."""
+    if folder is None or not (folder / RESULT).is_file():
+        return None
+    return read_object(folder / RESULT, error=InputError).get("samples")

@@ -19,7 +19,7 @@ import numpy as np
 from diffwright.bench import scenetext_methods as methods
 from diffwright.bench.harness import Figure
 from diffwright.bench.scenetext_gate import through
-from diffwright.bench.scenetext_words import Bench, share
+from diffwright.bench.scenetext_words import Bench, not_run, share
 from diffwright.core.checks import one_of
 from diffwright.core.errors import InputError
 from diffwright.core.images import load_image
@@ -207,8 +207,9 @@ def data_figures(bench: Bench, name: str | None, folder: Path | None) -> dict[st
         InputError: The set holds no usable word, or is damaged.
     """
     if name is None or folder is None:
-        note = f"not run: no data; give --data NAME DIR, NAME one of {', '.join(READERS)}"
-        return {"public_data_words": Figure(0, "", "higher", note)}
+        return {
+            "public_data_words": not_run(f"no data; give --data NAME DIR, NAME one of {', '.join(READERS)}")
+        }
     used = list(_usable(labelled(name, folder), bench.count))
     if not used:
         raise InputError(f"{folder} holds no word of {name} that can be used; name the unpacked set")

@@ -134,7 +134,7 @@ def vae_gate(judge: Judge, vae: Any, count: int, progress: Progress | None = Non
             f"reading kept at cap height {cap} px; {count} words, 95 % {number(kept.low)} to {number(kept.high)}; "
             f"{lost} of {int(before.sum())} lost"
         )
-        found[name] = Figure(kept.value, "", "higher", note)
+        found[name] = Figure(kept.value if before.any() else 0.0, "", "higher", note)
         found[f"vae_read_before{end}"] = Figure(
             float(before.mean()), "", "higher", f"by {judge.name}, without the autoencoder"
         )

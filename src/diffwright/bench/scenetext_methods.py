@@ -22,6 +22,7 @@ from diffwright.world.lettering.glyphs import layer_of
 MARGIN = 3  # strip pixels around the region that a judge sees
 PASTE_EM = 96
 PASTE_FILL = (0.9, 0.78)  # share of the region that pasted letters take, across and down
+STROKES, PUREST = 0.97, 0.95  # quantile of the difference where strokes are, and the share of it that pure ink has
 RING = 2  # pixels around the region whose median fills it
 
 
@@ -39,11 +40,11 @@ def truth(case: Case) -> np.ndarray:
     return case.truth
 
 
-def ceiling(vae: Any) -> Method:
+def ceiling(vae: Any, right: Method = truth) -> Method:
     """Give the right strip as the autoencoder keeps it: what a perfect model would reach."""
 
     def method(case: Case) -> np.ndarray:
-        strip = through(vae, [strip_of(case.truth, case.region)])[0]
+        strip = through(vae, [strip_of(right(case), case.region)])[0]
         return put_back(case.source, strip, case.region)
 
     return method
@@ -51,9 +52,7 @@ def ceiling(vae: Any) -> Method:
 
 def paste(case: Case) -> np.ndarray:
     """Fill the region evenly and set the word on it, in the right font and color, as an image editor's user would."""
-    strip, mask = strip_of(case.source, case.region), strip_mask(case.region)
-    filled = strip.copy()
-    filled[mask] = np.median(strip[_ring(mask)], axis=0)
+    strip, mask = _filled(case)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     room = np.array([len(columns), len(rows)]) * PASTE_FILL
     layer = layer_of(case.face, case.text, PASTE_EM, 0.0, 0.0, None)
@@ -68,8 +67,19 @@ def paste(case: Case) -> np.ndarray:
     )
     shape.paste(ink.resize((size[0], size[1]), Image.Resampling.BOX), corner)
     alpha = np.asarray(shape, float)[..., None] / 255
-    mixed = filled + alpha * (np.array(_paint(case), float) - filled)
+    mixed = strip + alpha * (np.array(_paint(case), float) - strip)
     return put_back(case.source, mixed.round().astype(np.uint8), case.region)
+
+
+def filled(case: Case) -> np.ndarray:
+    """Fill the region with the median color around it."""
+    return put_back(case.source, _filled(case)[0], case.region)
+
+
+def _filled(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    strip, mask = strip_of(case.source, case.region).copy(), strip_mask(case.region)
+    strip[mask] = np.median(strip[_ring(mask)], axis=0)
+    return strip, mask
 
 
 def _paint(case: Case) -> RGB:
@@ -90,28 +100,35 @@ class Written:
     """What an editor made of a case.
 
     Args:
-        first: The picture of seed 0.
+        first: The picture of the first seed.
         best: The picture that our own reader puts first.
+        outside: Largest difference beyond the region, of all candidates, levels.
     """
 
     first: np.ndarray
     best: np.ndarray
+    outside: int
 
 
-def write(editor: SceneTextEditor, case: Case, candidates: int = 1, **changes: Any) -> Written:
+def write(
+    editor: SceneTextEditor, case: Case, candidates: int = 1, seed: int = 0, **changes: Any
+) -> Written:
     """Let an editor write a case.
 
     Args:
         editor: Ours, or one with another model.
         case: What to write.
-        candidates: How many it may choose from; the first has seed 0.
+        candidates: How many it may choose from.
+        seed: Of the first.
         changes: In place of the case's own: ``image``, ``text``, and what ``SceneTextEditor.write`` takes for style.
     """
     image, text = changes.pop("image", case.source), changes.pop("text", case.text)
     style = changes if "instruction" in changes or not text else case.style | changes
-    out = editor.write(image, case.corners, text, candidates=candidates, seed=0, **style)
+    out = editor.write(image, case.corners, text, candidates=candidates, seed=seed, **style)
     pictures = [np.asarray(picture) for picture in out.images]
-    return Written(pictures[out.seeds.index(0)], pictures[0])
+    beyond = ~case.region.mask
+    outside = max(int(np.abs(made.astype(int) - image)[beyond].max(initial=0)) for made in pictures)
+    return Written(pictures[out.seeds.index(seed)], pictures[0], outside)
 
 
 def crop(picture: np.ndarray, region: Region) -> np.ndarray:
@@ -131,6 +148,14 @@ def judged(judge: Judge, made: Sequence[np.ndarray], of: Sequence[Case]) -> list
 def ink_of(picture: np.ndarray, region: Region) -> Ink:
     """Find the letters of a region on its strip."""
     return find_ink(strip_of(picture, region), strip_mask(region))
+
+
+def color_of(picture: np.ndarray, case: Case) -> np.ndarray:
+    """Color of a case's letters in CIE L*a*b*: the median of what differs most from the ground without the word."""
+    mask = strip_mask(case.region)
+    shown, ground = (lab(strip_of(image, case.region)) for image in (picture, case.clean))
+    far = np.linalg.norm(shown - ground, axis=2)
+    return np.median(shown[mask & (far >= PUREST * np.quantile(far[mask], STROKES))], axis=0)
 
 
 def basic_name(color: np.ndarray) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from diffwright.core.errors import InputError
 from diffwright.scenetext.region import Region, choose
 from diffwright.world import splits
 from diffwright.world.lettering import looks
-from diffwright.world.lettering.colors import BASIC, NAMED, RGB, to_lab
+from diffwright.world.lettering.colors import BASIC, NAMED, RGB, names, to_lab
 from diffwright.world.lettering.draw import pictures
 from diffwright.world.lettering.faces import Face
 from diffwright.world.lettering.families import ONE_CASE
@@ -28,7 +28,8 @@ from diffwright.world.lettering.words import LETTERS, random_word, words
 
 SIZE = (256, 256)
 PAD = 0.15  # of the ink's height, between the old word and its region
-LONGEST = 14  # of the length sweep
+LONGEST = 16  # of the length sweep
+TALL = 32.0  # pixels, of regions in plain sets
 STREAM = 5  # of the generators, so that no other draws meet these
 STATES = ("", "font", "color", "both")
 """What instructions name, in turn; nothing means the style of the surroundings."""
@@ -41,18 +42,23 @@ class Set:
     Args:
         kind: Of the scenes, see ``world.lettering.scene.sample``.
         states: What the instructions name, in turn.
+        colors: Names that instructions take: "basic", or "test" for those held out.
         faces: "train" or "test".
-        lengths: Fewest and most letters; None sweeps 1 to 14.
+        lengths: Fewest and most letters; None sweeps 1 to 16.
         photos: Whether words stand on photographs.
         several: Only scenes with several words.
+        plain: Whether letters are of one even color and regions at least 32 pixels high, so that color and shape can
+            be measured.
     """
 
     kind: str = "word"
     states: tuple[str, ...] = STATES
+    colors: str = "basic"
     faces: str = "train"
     lengths: tuple[int, int] | None = (2, 8)
     photos: bool = False
     several: bool = False
+    plain: bool = False
 
 
 SETS = {
@@ -63,8 +69,9 @@ SETS = {
     "length": Set(lengths=None),
     "unseen_font": Set(states=("",), faces="test"),
     "photo": Set(photos=True),
-    "style": Set(states=("both",)),
-    "surround": Set(states=("",), several=True),
+    "style": Set(states=("both",), plain=True),
+    "surround": Set(states=("",), several=True, plain=True),
+    "unseen_color": Set(states=("color",), colors="test", plain=True),
 }
 """Test sets by name; words, looks and grounds are of the test split."""
 
@@ -83,8 +90,8 @@ class Case:
         region: The same as the tool understands it.
         text: What to write.
         ask: What the instruction says; its text is ``text``.
-        face: What ``truth`` is set in.
-        rgb: Its color.
+        scene: Where it stands.
+        word: The word of ``truth``.
     """
 
     name: str
@@ -96,8 +103,22 @@ class Case:
     region: Region
     text: str
     ask: Ask
-    face: Face
-    rgb: RGB
+    scene: TextScene
+    word: Word
+
+    @property
+    def face(self) -> Face:
+        """What ``truth`` is set in."""
+        return self.word.face
+
+    @property
+    def rgb(self) -> RGB:
+        """The color of its word."""
+        return self.word.rgb
+
+    def drawn(self, **changes: Any) -> np.ndarray:
+        """Draw the right picture with another look of its word, such as ``face``; uint8 (H, W, 3)."""
+        return pictures(self.scene, [replace(self.word, **changes)])[0]
 
     @property
     def style(self) -> dict[str, Any]:
@@ -147,18 +168,27 @@ def _endless(name: str, photos: Path | None) -> Iterator[Case]:
         )  # fmt: skip
         if plan.several and len(scene.words) < 2:
             continue
-        state = plan.states[number % len(plan.states)]
-        case = _case(rng, scene, f"{name} {number}", state)
-        if case is not None:
+        if plan.plain:
+            scene = replace(scene, words=tuple(_plain(word) for word in scene.words))
+        state = plan.states[number // (1 if plan.lengths else LONGEST) % len(plan.states)]
+        case = _case(rng, scene, f"{name} {number}", state, plan.colors)
+        if case is not None and (not plan.plain or case.region.size[0] >= TALL):
             number += 1
             yield case
 
 
-def _case(rng: np.random.Generator, scene: TextScene, name: str, state: str) -> Case | None:
+def _plain(word: Word) -> Word:
+    """Take all effects from a word but its curve."""
+    return replace(word, outline=None, shadow=None, second=None, bump=0.0, blend="alpha", opacity=1.0)
+
+
+def _case(
+    rng: np.random.Generator, scene: TextScene, name: str, state: str, among: str
+) -> Case | None:
     old = scene.words[scene.target]
     wide, tall = old.extent
     wide, tall = wide + 2 * PAD * tall, tall * (1 + 2 * PAD)
-    new, ask = _styled(rng, scene, replace(old, text=_other(rng, old, scene.kind)), state)
+    new, ask = _styled(rng, scene, replace(old, text=_other(rng, old, scene.kind)), state, among)
     new = replace(new, room=(wide - 0.06 * tall, 0.92 * tall))
     x, y = old.place
     box = corners_of((x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2))
@@ -170,24 +200,27 @@ def _case(rng: np.random.Generator, scene: TextScene, name: str, state: str) -> 
     before, truth, clean = pictures(scene, [old, new, None])
     bare = pictures(replace(scene, words=(old,), target=0), [None])[0]
     source = clean if scene.kind == "insert" else before
-    return Case(name, source, truth, clean, bare, corners, region, new.text, ask, new.face, new.rgb)
+    return Case(name, source, truth, clean, bare, corners, region, new.text, ask, scene, new)
 
 
 def _other(rng: np.random.Generator, old: Word, kind: str) -> str:
-    """Draw another word of the same length and case."""
-    length = len(old.text)
-    if kind == "random":
+    """Draw another word of the same length and case, a random string where no other is held out."""
+    length, face = len(old.text), old.face
+    known = words("test", (length, length)) if length > 1 else tuple(LETTERS)
+    others = [word for word in known if word != old.text.lower()]
+    if kind == "random" or not others:
         text = random_word(rng, length)
     else:
-        known = words("test", (length, length)) if length > 1 else tuple(LETTERS)
-        text = known[int(rng.integers(len(known)))]
+        text = others[int(rng.integers(len(others)))]
         text = text.upper() if old.text.isupper() else text.capitalize() if old.text[:1].isupper() else text
-    if old.face.family in ONE_CASE:
+    if face.family in ONE_CASE:
         text = text.upper()
     return text if text != old.text else _other(rng, old, kind)
 
 
-def _styled(rng: np.random.Generator, scene: TextScene, word: Word, state: str) -> tuple[Word, Ask]:
+def _styled(
+    rng: np.random.Generator, scene: TextScene, word: Word, state: str, among: str
+) -> tuple[Word, Ask]:
     """Give the word the font and the color that the instruction names, other than those around it."""
     font = color = None
     if state in ("font", "both"):
@@ -195,16 +228,18 @@ def _styled(rng: np.random.Generator, scene: TextScene, word: Word, state: str) 
         text = word.text.upper() if face.family in ONE_CASE else word.text
         word, font = replace(word, face=face, text=text), face.family
     if state in ("color", "both"):
-        color = basic_color(rng, scene, word.rgb)
+        color = legible_color(rng, scene, word.rgb, BASIC if among == "basic" else names(among))
         word = replace(word, rgb=NAMED[color], color=color, second=None, blend="alpha", opacity=1.0)
     named = font is not None
     bold, italic = named and word.face.bold, named and word.face.italic
     return word, Ask(word.text, font, color, bold, italic)
 
 
-def basic_color(rng: np.random.Generator, scene: TextScene, other_than: RGB) -> str:
-    """Draw one of the eleven basic colors that is legible on the ground and not the one around."""
+def legible_color(
+    rng: np.random.Generator, scene: TextScene, other_than: RGB, among: Sequence[str]
+) -> str:
+    """Draw one of some named colors that is legible on the ground and not the one around."""
     seen = looks.ground_colors(paint(scene.ground, scene.size))
-    far = [name for name in BASIC if np.linalg.norm(to_lab(NAMED[name]) - to_lab(other_than)) > 25]
+    far = [name for name in among if np.linalg.norm(to_lab(NAMED[name]) - to_lab(other_than)) > 25]
     legible = [name for name in far if looks.stands_out(to_lab(NAMED[name]), seen)] or far
     return legible[int(rng.integers(len(legible)))]

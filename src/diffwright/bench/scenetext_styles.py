@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
 import numpy as np
 
 from diffwright.bench import scenetext_methods as methods
 from diffwright.bench.baselines.font_classifier import centered, train
-from diffwright.bench.harness import Figure
-from diffwright.bench.scenetext_methods import basic_name, ink_of, write
+from diffwright.bench.harness import Figure, number
+from diffwright.bench.scenetext_methods import basic_name, ink_of
 from diffwright.bench.scenetext_sets import Case
-from diffwright.bench.scenetext_words import Bench, share
+from diffwright.bench.scenetext_words import Bench, not_run, share
 from diffwright.metrics.colors import ciede2000, lab
 from diffwright.metrics.ink import Ink, shear_angle, stroke_width
 from diffwright.world import splits
@@ -24,73 +24,85 @@ from diffwright.world.lettering.instructions import sentence
 THICKER, LEANING = 1.15, 6.0  # stroke width of bold over regular; degrees of italic beyond regular
 WEIGHTS = (0.0, 0.3, 0.7, 1.0)
 CANDIDATES = 4
+PLAIN = {"font": None, "color": None, "bold": False, "italic": False}
 
 
 def color_figures(bench: Bench) -> dict[str, Figure]:
     """Measure named colors, in the canonical wording and in sentences that no model was trained on.
 
     Returns:
-        ``color_accuracy``, ``color_ceiling_accuracy``, ``color_accuracy_untold`` (the control: no instruction),
-        ``color_gain``, ``color_ciede2000`` and ``natural_language_drop``.
+        ``color_accuracy`` with ``color_truth_accuracy``, ``color_ceiling_accuracy`` and
+        ``color_accuracy_untold`` (the control: no instruction), ``color_gain``, ``color_ciede2000``,
+        ``natural_language_drop``, and ``unseen_color_ciede2000`` for names that no model was trained on, with
+        ``unseen_color_ciede2000_untold``.
     """
     of = bench.cases("style")
     rng = np.random.Generator(np.random.PCG64(0))
-    told = bench.written("named colors", of)
-    free = [
-        write(bench.editor, case, instruction=sentence(case.ask, rng, "test"), image=case.source)
-        for case in of
-    ]
-    untold = [write(bench.editor, case, font=None, color=None, bold=False, italic=False) for case in of]
+    told = [made.first for made in bench.written("named colors", of)]
+    free = [bench.write(case, instruction=sentence(case.ask, rng, "test")).first for case in of]
+    untold = [made.first for made in bench.written("colors untold", of, **PLAIN)]
     top = methods.ceiling(bench.editor.vae)
-    right, freely, unasked, best = (
+    right, freely, unasked, best, drawn = (
         [_has_color(picture, case) for picture, case in zip(pictures, of, strict=True)]
-        for pictures in (
-            [made.first for made in told], [made.first for made in free], [made.first for made in untold],
-            [top(case) for case in of],
-        )
-    )  # fmt: skip
-    far = [
-        float(
-            ciede2000(
-                ink_of(made.first, case.region).lab, lab(np.array(NAMED[case.ask.color or ""], np.uint8))
-            )
-        )
-        for made, case in zip(told, of, strict=True)
-    ]
+        for pictures in (told, free, untold, map(top, of), [case.truth for case in of])
+    )
+    new = bench.cases("unseen_color")
+    asked, silent = (
+        [made.first for made in bench.written("colors of unseen names", new, **changes)] for changes in ({}, PLAIN)
+    )
     return {
         "color_accuracy": share(right, "nearest of the eleven basic colors is the named one"),
         "color_ceiling_accuracy": share(best, "the right strips through the autoencoder"),
+        "color_truth_accuracy": share(drawn, "the right pictures"),
         "color_accuracy_untold": share(unasked, "without an instruction"),
         "color_gain": Figure(float(np.mean(right) - np.mean(unasked)), "", "higher", "over no instruction"),
-        "color_ciede2000": Figure(median(far), "", "lower", "median distance from the named color"),
+        "color_ciede2000": _distances(told, of, "median distance from the named color", top),
         "natural_language_drop": Figure(
             float(np.mean(right) - np.mean(freely)), "", "lower", "color accuracy lost by sentences never trained on"
         ),
+        "unseen_color_ciede2000": _distances(asked, new, "median distance, names never trained on", top),
+        "unseen_color_ciede2000_untold": _distances(silent, new, "without an instruction", top),
     }  # fmt: skip
+
+
+def _distances(
+    made: Sequence[np.ndarray], of: Sequence[Case], note: str, top: methods.Method
+) -> Figure:
+    ours, best = (
+        median(
+            float(ciede2000(methods.color_of(picture, case), lab(np.array(NAMED[case.ask.color or ""], np.uint8))))
+            for picture, case in zip(pictures, of, strict=True)
+        )
+        for pictures in (made, map(top, of))
+    )  # fmt: skip
+    return Figure(ours, "", "lower", f"{note}; {number(best)} for the right strips through the autoencoder")
 
 
 def surround_figures(bench: Bench) -> dict[str, Figure]:
     """Measure whether a word without an instruction takes the color of its neighbors.
 
     Returns:
-        ``surround_color_agreement`` and ``surround_color_agreement_control``, the same after all words are erased.
+        ``surround_color_agreement``, ``surround_color_agreement_control``, the same after all words are erased, and
+        ``surround_color_agreement_ceiling``.
     """
     of = bench.cases("surround")
-    seen = [write(bench.editor, case, image=case.clean).first for case in of]
-    blind = [write(bench.editor, case, image=case.bare).first for case in of]
-    wanted = [basic_name(ink_of(case.truth, case.region).lab) for case in of]
-    agree, control = (
+    seen = [bench.write(case, image=case.clean).first for case in of]
+    blind = [bench.write(case, image=case.bare).first for case in of]
+    top = methods.ceiling(bench.editor.vae)
+    wanted = [basic_name(methods.color_of(case.truth, case)) for case in of]
+    agree, control, best = (
         [
-            basic_name(ink_of(picture, case.region).lab) == name
+            basic_name(methods.color_of(picture, case)) == name
             for picture, case, name in zip(pictures, of, wanted, strict=True)
         ]
-        for pictures in (seen, blind)
+        for pictures in (seen, blind, map(top, of))
     )
     return {
         "surround_color_agreement": share(
             agree, "basic color as measured on the right picture; the old word erased"
         ),
         "surround_color_agreement_control": share(control, "all words erased"),
+        "surround_color_agreement_ceiling": share(best, "the right strips through the autoencoder"),
     }
 
 
@@ -98,26 +110,35 @@ def place_figures(bench: Bench) -> dict[str, Figure]:
     """Measure seams and erasing; what changed beyond regions is noted by every word that the run wrote.
 
     Returns:
-        ``seam_ratio``, ``paste_seam_ratio``, ``erase_residual`` and ``background_max_diff``.
+        ``seam_ratio``, ``paste_seam_ratio``, ``erase_residual``, ``erase_residual_filled`` (the control: the region
+        filled evenly), ``erase_residual_ceiling`` and ``background_max_diff``.
     """
     of = bench.cases("word")
     made = [one.first for one in bench.written("seams", of)]
     right = np.array([_seam(case.truth, case) for case in of])
     ours, pasted = (
         float(sum(_seam(picture, case) for picture, case in zip(pictures, of, strict=True)) / right.sum())
-        for pictures in (made, [methods.paste(case) for case in of])
+        for pictures in (made, map(methods.paste, of))
     )
     erased = [one.first for one in bench.written("erasing", of, text="")]
-    left = [_distance(picture, case) / max(_distance(case.source, case), 1e-9) for picture, case in zip(
-        erased, of, strict=True)]  # fmt: skip
+    top = methods.ceiling(bench.editor.vae, lambda case: case.clean)
+    left, filled, best = (
+        float(np.mean([
+            _distance(picture, case) / max(_distance(case.source, case), 1e-9)
+            for picture, case in zip(pictures, of, strict=True)
+        ]))
+        for pictures in (erased, map(methods.filled, of), map(top, of))
+    )  # fmt: skip
     return {
         "seam_ratio": Figure(ours, "x", "lower", "gradient along the region's edge over that of the right picture"),
         "paste_seam_ratio": Figure(pasted, "x", "lower", "rendered and pasted"),
         "erase_residual": Figure(
-            float(np.mean(left)), "", "lower", "distance from the ground without the word, over the word's own"
+            left, "", "lower", "distance from the ground without the word, over the word's own"
         ),
+        "erase_residual_filled": Figure(filled, "", "lower", "the region filled with the color around it"),
+        "erase_residual_ceiling": Figure(best, "", "lower", "the right strips through the autoencoder"),
         "background_max_diff": Figure(
-            max(bench.outside), "levels", "lower", f"beyond the region, {len(bench.outside)} pictures"
+            max(bench.outside), "levels", "lower", f"beyond the region, {len(bench.outside)} calls, all candidates"
         ),
     }  # fmt: skip
 
@@ -126,34 +147,63 @@ def variant_figures(bench: Bench) -> dict[str, Figure]:
     """Ask for bold and italic faces that no model was trained on.
 
     Returns:
-        ``bold_thicker_share`` and ``italic_lean_share``.
+        ``bold_thicker_share`` and ``italic_lean_share``, each with ``..._control`` (another seed in place of the
+        variant) and ``..._truth`` (drawn in the faces themselves); of pairs of which both have ink.
     """
-    of = bench.cases("surround")
     families = held_out_variants()
-    fonts = [families[k % len(families)] for k in range(len(of))]
-    plain, bold, italic = (
+    if not families:
+        why = not_run("no family whose bold and italic faces are held out; make fonts")
+        return {"bold_words": why, "italic_words": why}
+    of = bench.cases("surround")
+    faces = [families[k % len(families)] for k in range(len(of))]
+    plain, bold, italic, other = (
         [
-            ink_of(write(bench.editor, case, font=font, **style).first, case.region)
-            for case, font in zip(of, fonts, strict=True)
+            ink_of(bench.write(case, seed=seed, font=face.family, **style).first, case.region)
+            for case, face in zip(of, faces, strict=True)
         ]
-        for style in ({}, {"bold": True}, {"italic": True})
+        for style, seed in (({}, 0), ({"bold": True}, 0), ({"italic": True}, 0), ({}, 1))
     )
-    thicker = [
-        stroke_width(b) >= THICKER * max(stroke_width(p), 1e-9) for p, b in zip(plain, bold, strict=True)
+    drawn = [
+        [None if face is None else ink_of(case.drawn(face=face), case.region) for face in _variants(first)]
+        for case, first in zip(of, faces, strict=True)
     ]
-    leaning = [shear_angle(i) - shear_angle(p) >= LEANING for p, i in zip(plain, italic, strict=True)]
     what = f"{len(families)} families whose bold and italic faces were never shown"
-    return {
-        "bold_thicker_share": share(thicker, f"strokes {THICKER} times as thick; {what}"),
-        "italic_lean_share": share(leaning, f"{LEANING:g} degrees more; {what}"),
-    }
+    found = {}
+    for name, variant, at, test, said in (
+        ("bold_thicker_share", bold, 1, _thicker, f"strokes {THICKER} times as thick"),
+        ("italic_lean_share", italic, 2, _leans, f"{LEANING:g} degrees more"),
+    ):
+        right = [(a, b[at]) for a, *b in ((row[0], *row) for row in drawn) if b[at] is not None]
+        found[name] = _pairs_share(zip(plain, variant, strict=True), test, f"{said}; {what}")
+        found[f"{name}_control"] = _pairs_share(zip(plain, other, strict=True), test, "another seed alone")
+        found[f"{name}_truth"] = _pairs_share(right, test, "drawn in the faces themselves")
+    return found
 
 
-def held_out_variants() -> list[str]:
-    """Name the families of training whose bold and italic faces are held out."""
-    names = sorted({face.family for face in installed("train")})
-    chosen = [name for name in names if splits.font_split(name, True) == "test"]
-    return chosen or names
+def _pairs_share(pairs: Iterable[tuple[Ink, Ink]], test: Callable[[Ink, Ink], bool], note: str) -> Figure:
+    inked = [(a, b) for a, b in pairs if stroke_width(a) > 0 and stroke_width(b) > 0]
+    return share([test(a, b) for a, b in inked], note) if inked else not_run("no ink was found")
+
+
+def _thicker(first: Ink, second: Ink) -> bool:
+    return stroke_width(second) >= THICKER * stroke_width(first)
+
+
+def _leans(first: Ink, second: Ink) -> bool:
+    return shear_angle(second) - shear_angle(first) >= LEANING
+
+
+def _variants(regular: Face) -> tuple[Face, Face | None, Face | None]:
+    """A regular face, and the bold and the italic of its family where they are installed."""
+    own = [face for face in installed("test") if face.family == regular.family]
+    bold = next((face for face in own if face.bold and not face.italic), None)
+    return regular, bold, next((face for face in own if face.italic and not face.bold), None)
+
+
+def held_out_variants() -> list[Face]:
+    """Give the regular faces of the families of training whose bold and italic faces are held out."""
+    plain = {face.family: face for face in installed("train") if not face.bold and not face.italic}
+    return [face for name, face in sorted(plain.items()) if splits.font_split(name, True) == "test"]
 
 
 def font_figures(bench: Bench, steps: int) -> dict[str, Figure]:
@@ -199,7 +249,7 @@ def _monotonic(bench: Bench, classifier: object, case: Case, second: str) -> boo
     """Whether the second font gains on the first with every step of its weight."""
     first = case.face.family
     shapes = [
-        _shape(ink_of(write(bench.editor, case, font=first, mix=(second, w)).first, case.region))
+        _shape(ink_of(bench.write(case, font=first, mix=(second, w)).first, case.region))
         for w in WEIGHTS
     ]
     shares = classifier.log_shares(shapes)  # type: ignore[attr-defined]
@@ -213,7 +263,7 @@ def cost_figures(bench: Bench, rounds: int) -> dict[str, Figure]:
     times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        write(bench.editor, case, CANDIDATES)
+        bench.write(case, CANDIDATES)
         times.append(time.perf_counter() - start)
     note = f"{CANDIDATES} candidates, median of {rounds}"
     size = sum(p.numel() for p in bench.editor.model.parameters()) / 1e6
@@ -224,7 +274,7 @@ def cost_figures(bench: Bench, rounds: int) -> dict[str, Figure]:
 
 
 def _has_color(picture: np.ndarray, case: Case) -> bool:
-    return basic_name(ink_of(picture, case.region).lab) == case.ask.color
+    return basic_name(methods.color_of(picture, case)) == case.ask.color
 
 
 def _shape(ink: Ink) -> np.ndarray:

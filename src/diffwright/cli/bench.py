@@ -36,9 +36,11 @@ class Bench(OutputFlags):
     model: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Model to measure in place of the shipped one, for bench matching, editing and scenetext."""
     arms: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of controls trained for bench matching (regression, no_cost, control) or scenetext (instruction_only)."""
+    """Folder of controls trained for bench matching (regression, no_cost, control) or scenetext (such as instruction_only)."""
     data: Annotated[tuple[str, Path] | None, tyro.conf.arg(metavar="SET DIR")] = None
     """A public set and the folder where it lies, for bench scenetext: icdar13, art, coco-text or textocr."""
+    cases: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Cases of each set of bench scenetext, in place of 100."""
     views: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder that keeps the rendered views of bench matching."""
     tables: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -70,7 +72,7 @@ class Bench(OutputFlags):
         elif self.json is not None:
             harness.write_json(self.json, figures, surroundings)
 
-    def _data(self) -> dict[str, Path | tuple[str, Path] | None]:
+    def _data(self) -> dict[str, Path | tuple[str, Path] | int | None]:
         """Files and folders by the names that benches give them."""
         names = (
             "photos",
@@ -80,6 +82,7 @@ class Bench(OutputFlags):
             "model",
             "arms",
             "data",
+            "cases",
             "views",
             "tables",
             "export",
