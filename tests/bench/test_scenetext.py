@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffwright.bench import scenetext, scenetext_methods, scenetext_styles, scenetext_words
+from diffwright.bench import scenetext, scenetext_methods, scenetext_styles, scenetext_tune, scenetext_words
 from diffwright.bench.baselines import font_classifier
 from diffwright.bench.scenetext_gate import shipped
 from diffwright.bench.scenetext_sets import SETS, cases
@@ -75,6 +75,22 @@ def test_instructions_name_what_differs_from_the_surroundings():
     assert both.ask.font
     assert both.ask.color
     assert cases("word", 2)[0] is not None
+
+
+def test_development_scenes_share_nothing_with_the_test():
+    ours, tests = cases("word", 3, split="development"), cases("word", 3)
+    assert not {case.text for case in tests} & {case.text for case in ours}
+    assert all(case.text.lower() in words("train", (len(case.text),) * 2) for case in ours)
+    with pytest.raises(ConfigError, match="split"):
+        cases("word", 1, split="train")
+
+
+def test_guidance_is_tried(editor):
+    of = cases("style", 1, split="development")
+    found = scenetext_tune.trial(editor, Reads(of[0].text), of, of, (3.0, 1.5))
+    assert found["guidance"] == [3.0, 1.5]
+    assert found["words"] == 1
+    assert found["score"] == (1 + found["colors"]) / 2
 
 
 def test_the_length_sweep_counts_up():

@@ -30,6 +30,7 @@ SIZE = (256, 256)
 PAD = 0.15  # of the ink's height, between the old word and its region
 LONGEST = 16  # of the length sweep
 TALL = 32.0  # pixels, of regions in plain sets
+WORDS_OF = {"test": "test", "development": "train"}
 STREAM = 5  # of the generators, so that no other draws meet these
 STATES = ("", "font", "color", "both")
 """What instructions name, in turn; nothing means the style of the surroundings."""
@@ -128,42 +129,44 @@ class Case:
         }  # fmt: skip
 
 
-def cases(name: str, count: int, photos: Path | None = None) -> list[Case]:
-    """Draw a test set.
+def cases(name: str, count: int, photos: Path | None = None, split: str = "test") -> list[Case]:
+    """Draw a test set, or one of the same kind to choose settings on.
 
     Args:
         name: A key of ``SETS``.
         count: Cases; the first are the same whatever the count.
         photos: Folder of photographs, for the set that stands on them.
+        split: "test", or "development" for other scenes with words of training.
 
     Raises:
-        ConfigError: There is no such set.
+        ConfigError: There is no such set or split.
         InputError: The set needs photographs.
     """
     one_of("set", name, SETS)
+    one_of("split", split, WORDS_OF)
     if SETS[name].photos and photos is None:
         raise InputError(f"the set {name!r} stands on photographs; give a folder of them")
-    return list(_first(name, count, photos))
+    return list(_first(name, count, photos, split))
 
 
 @lru_cache(maxsize=32)
-def _first(name: str, count: int, photos: Path | None) -> tuple[Case, ...]:
+def _first(name: str, count: int, photos: Path | None, split: str) -> tuple[Case, ...]:
     found = []
-    for case in _endless(name, photos):
+    for case in _endless(name, photos, split):
         found.append(case)
         if len(found) == count:
             break
     return tuple(found)
 
 
-def _endless(name: str, photos: Path | None) -> Iterator[Case]:
+def _endless(name: str, photos: Path | None, split: str) -> Iterator[Case]:
     """Yield the cases of a set; scenes whose region leaves the picture are passed over."""
     plan, number = SETS[name], 0
-    for seed in splits.SEEDS["test"]:
+    for seed in splits.SEEDS[split]:
         rng = np.random.Generator(np.random.PCG64([seed, list(SETS).index(name), STREAM]))
         lengths = plan.lengths or (number % LONGEST + 1, number % LONGEST + 1)
         scene = sample(
-            seed, "test", kind=plan.kind, photos=photos if plan.photos else None, size=SIZE, lengths=lengths,
+            seed, WORDS_OF[split], kind=plan.kind, photos=photos if plan.photos else None, size=SIZE, lengths=lengths,
             faces=plan.faces,
         )  # fmt: skip
         if plan.several and len(scene.words) < 2:
@@ -171,7 +174,7 @@ def _endless(name: str, photos: Path | None) -> Iterator[Case]:
         if plan.plain:
             scene = replace(scene, words=tuple(_plain(word) for word in scene.words))
         state = plan.states[number // (1 if plan.lengths else LONGEST) % len(plan.states)]
-        case = _case(rng, scene, f"{name} {number}", state, plan.colors)
+        case = _case(rng, scene, f"{name} {number}", state, plan.colors, WORDS_OF[split])
         if case is not None and (not plan.plain or case.region.size[0] >= TALL):
             number += 1
             yield case
@@ -183,12 +186,12 @@ def _plain(word: Word) -> Word:
 
 
 def _case(
-    rng: np.random.Generator, scene: TextScene, name: str, state: str, among: str
+    rng: np.random.Generator, scene: TextScene, name: str, state: str, among: str, split: str
 ) -> Case | None:
     old = scene.words[scene.target]
     wide, tall = old.extent
     wide, tall = wide + 2 * PAD * tall, tall * (1 + 2 * PAD)
-    new, ask = _styled(rng, scene, replace(old, text=_other(rng, old, scene.kind)), state, among)
+    new, ask = _styled(rng, scene, replace(old, text=_other(rng, old, scene.kind, split)), state, among)
     new = replace(new, room=(wide - 0.06 * tall, 0.92 * tall))
     x, y = old.place
     box = corners_of((x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2))
@@ -203,10 +206,10 @@ def _case(
     return Case(name, source, truth, clean, bare, corners, region, new.text, ask, scene, new)
 
 
-def _other(rng: np.random.Generator, old: Word, kind: str) -> str:
+def _other(rng: np.random.Generator, old: Word, kind: str, split: str) -> str:
     """Draw another word of the same length and case, a random string where no other is held out."""
     length, face = len(old.text), old.face
-    known = words("test", (length, length)) if length > 1 else tuple(LETTERS)
+    known = words(split, (length, length)) if length > 1 else tuple(LETTERS)
     others = [word for word in known if word != old.text.lower()]
     if kind == "random" or not others:
         text = random_word(rng, length)
@@ -215,7 +218,7 @@ def _other(rng: np.random.Generator, old: Word, kind: str) -> str:
         text = text.upper() if old.text.isupper() else text.capitalize() if old.text[:1].isupper() else text
     if face.family in ONE_CASE:
         text = text.upper()
-    return text if text != old.text else _other(rng, old, kind)
+    return text if text != old.text else _other(rng, old, kind, split)
 
 
 def _styled(
