@@ -67,5 +67,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || { echo "venv failed; on Debian install it with: apt-get install python3-venv"; exit 1; }
 	@echo "Installing diffwright and its dependencies into $(VENV) (once, a few minutes; torch is the large one) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[viz,test,check]'
+	@# RapidOCR brings an OpenCV without contributed modules, which are put back over it.
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt \
+		--force-reinstall --no-deps opencv-contrib-python-headless
 	@touch $@
 	@echo "Installed."

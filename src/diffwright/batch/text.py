@@ -31,6 +31,7 @@ class TextJob(Job):
     )
 
     model: str = "pocket-text"
+    base: str | None = None
     candidates: int = 4
     guidance: tuple[float, float] | None = None
     steps: int | None = None
@@ -41,7 +42,7 @@ class TextJob(Job):
         from diffwright.scenetext.editor import SceneTextEditor
         from diffwright.weights.fingerprint import fingerprint
 
-        editor = SceneTextEditor.from_pretrained(self.model, self.device)
+        editor = SceneTextEditor.from_pretrained(self.model, self.device, base=self.base)
 
         def write(row: Row) -> Result:
             edit = wished(row)

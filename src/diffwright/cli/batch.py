@@ -173,6 +173,7 @@ class BatchText(TextFlags, BatchFlags):
         self.finish(
             TextJob(
                 model=_whole(self.model),
+                base=self.base and _whole(self.base),
                 candidates=self.candidates,
                 guidance=self.guidance,
                 steps=self.steps,

@@ -34,6 +34,8 @@ class TextFlags(SeedFlags):
     """Denoising steps; as many as the model was made for without it."""
     model: str = "pocket-text"
     """A pocket name, or a folder that a training wrote."""
+    base: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
+    """The inpainting checkpoint that --model was trained on by scenetext-sd, a folder or OWNER/NAME."""
     device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """cpu, cuda, cuda:1 or mps; cpu by default."""
 
@@ -86,7 +88,7 @@ class Write(TextFlags):
 
         from diffwright.scenetext.editor import SceneTextEditor
 
-        editor = SceneTextEditor.from_pretrained(self.model, self.device)
+        editor = SceneTextEditor.from_pretrained(self.model, self.device, base=self.base)
         with shown() as progress:
             result = editor.write(
                 self.image, region, self.write, self.font, self.color, self.instruction, self.candidates,
@@ -105,7 +107,7 @@ class Write(TextFlags):
             raise ConfigError("--edits is missing; name a JSON file")
         edits = read_edits(self.edits)
         check_places(self.out, self.json, *(edit.region for edit in edits if isinstance(edit.region, Path)))
-        editor = SceneTextEditor.from_pretrained(self.model, self.device)
+        editor = SceneTextEditor.from_pretrained(self.model, self.device, base=self.base)
         with shown() as progress:
             result = editor.write_all(
                 self.image, edits, candidates=self.candidates, seed=self.seed, guidance=self.guidance,
