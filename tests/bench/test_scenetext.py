@@ -161,7 +161,9 @@ def test_words_are_measured_beside_ceiling_and_baselines(bench):
     assert found["word_accuracy"].value == 0
     assert "not run: no photographs" in found["photo_words"].note
     assert max(bench.outside) == 0
-    assert found["instruction_only_accuracy"].note.startswith("the instruction encoder alone, 7 samples, ours 7 samples")
+    assert found["instruction_only_accuracy"].note.startswith(
+        "the instruction encoder alone, 7 samples, ours 7 samples"
+    )
     assert "copy 0, paste 0, instruction alone 0" in found["random_accuracy"].note
 
 
@@ -218,7 +220,9 @@ def test_the_quick_form_gives_the_figures_of_every_part(editor, monkeypatch, tmp
     monkeypatch.setattr(scenetext, "load", lambda *_, **__: type("Pipe", (), {"vae": Coder()}))
     for name in ARMS[:1]:
         (tmp_path / "arms" / name).mkdir(parents=True)
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)).save(
+        tmp_path / "a.png"
+    )
     found = scenetext.run(True, arms=tmp_path / "arms", photos=tmp_path)
     assert set(found) >= OF_ISSUE
     assert found["background_max_diff"].value == 0
@@ -229,7 +233,12 @@ def test_the_quick_form_gives_the_figures_of_every_part(editor, monkeypatch, tmp
 def test_what_is_given_is_looked_at_before_anything_is_measured(monkeypatch, tmp_path):
     monkeypatch.setattr(scenetext, "RapidJudge", Reads)
     monkeypatch.setattr(scenetext, "false_acceptance", lambda *_: pytest.fail("too early"))
-    for wrong in ({"photos": tmp_path}, {"arms": tmp_path}, {"data": ("icdar13", tmp_path)}, {"model": tmp_path}):
+    for wrong in (
+        {"photos": tmp_path},
+        {"arms": tmp_path},
+        {"data": ("icdar13", tmp_path)},
+        {"model": tmp_path},
+    ):
         with pytest.raises(DiffwrightError):
             scenetext.run(True, **wrong)
 

@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from diffwright.scenetext.dual import Reading
 from diffwright.scenetext.characters import COUNT, PAD
 from diffwright.scenetext.characters import encode as numbers
+from diffwright.scenetext.dual import Reading
 from diffwright.scenetext.losses import (
     aligned_loss,
     attention_loss,
@@ -68,10 +68,14 @@ def test_letters_are_wanted_in_their_middles_and_blanks_outside():
     ids, keep = numbers(["a b"])
     a, _, b = ids[0][keep[0]][1:-1].tolist()
     said = torch.full((1, 16, COUNT), -9.0)
-    for column, number in enumerate([PAD, PAD, PAD, a, PAD, PAD, PAD, PAD, PAD, PAD, PAD, b, PAD, PAD, PAD, PAD]):
+    for column, number in enumerate(
+        [PAD, PAD, PAD, a, PAD, PAD, PAD, PAD, PAD, PAD, PAD, b, PAD, PAD, PAD, PAD]
+    ):
         said[0, column, number] = 0.0
     assert float(aligned_loss(said, ["a b"], boxes, 32)) == 0
-    assert float(aligned_loss(said, ["ab"], boxes, 32)) == pytest.approx(0, abs=1e-6), "a box too few says nothing"
+    assert float(aligned_loss(said, ["ab"], boxes, 32)) == pytest.approx(0, abs=1e-6), (
+        "a box too few says nothing"
+    )
     assert float(aligned_loss(said, ["b a"], boxes, 32)) > 1
     assert float(aligned_loss(said, [""], boxes * 0, 32)) > 0, "without a word all columns are blank"
 

@@ -60,7 +60,9 @@ def test_the_full_size_runs_and_depends_on_the_characters():
     for parameter in unet.parameters():  # random, a repeated block: drawing 10^9 numbers would take a minute
         size = parameter.numel()
         values = block.repeat(-(-size // len(block)))[:size].view_as(parameter)
-        parameter.data.copy_(values * (0.5 / parameter[0].numel() ** 0.5) if parameter.ndim > 1 else values * 0.02)
+        parameter.data.copy_(
+            values * (0.5 / parameter[0].numel() ** 0.5) if parameter.ndim > 1 else values * 0.02
+        )
     x = torch.randn(1, 9, 16, 64, generator=generator).bfloat16()
     words = torch.randn(2, 24, 32, generator=generator).bfloat16()
     said = torch.randn(1, 77, 768, generator=generator).bfloat16()

@@ -8,10 +8,13 @@ from safetensors.torch import load_file
 
 from diffwright.core.errors import Cancelled, InputError
 from diffwright.scenetext.model import SceneTextModel
+from diffwright.scenetext.nets import Reader
 from diffwright.training.catalog import train
 from diffwright.training.lettering.bank import Strips, draw_strips
+from diffwright.training.lettering.join import join
 from diffwright.training.recipes.scenetext import INSTRUCTION_ONLY, PAPER, SceneTextOptions, SceneTextTask
 from diffwright.training.store import Store
+from diffwright.weights.module import save_module
 from tests.support.tiny import folder as pipeline_folder
 
 TOY = {"samples": 4, "batch_size": 2, "precision": "fp32", "evaluate_minutes": None, "warmup_samples": 0,
@@ -118,3 +121,18 @@ def test_a_checkpoint_of_stable_diffusions_shape_is_taught(base, tmp_path):
     assert result["error_fixed"] > 0
     again = {**small, "init": tmp_path / "run" / "model"}
     train("scenetext-sd", {"out": tmp_path / "more", **TOY, "samples": 2}, again, lambda *_: None)
+
+
+def test_a_reader_that_went_on_learning_is_put_into_the_model(tmp_path):
+    torch.manual_seed(0)
+    SceneTextModel(**NETS, reader_widths=(8, 8, 8, 8)).save_pretrained(tmp_path / "model")
+    other = Reader((8, 16, 8, 16), 1)
+    save_module(tmp_path / "reader", other, {"widths": [8, 16, 8, 16], "layers": 1})
+    joined = join(tmp_path / "model", tmp_path / "reader", tmp_path / "out", guidance=(2.0, 1.0))
+    again = SceneTextModel.from_pretrained(tmp_path / "out")
+    assert again.guidance == (2.0, 1.0)
+    for name, tensor in joined.state_dict().items():
+        assert torch.equal(tensor.half().float(), again.state_dict()[name]), name
+    assert torch.equal(joined.reader.out.weight, other.out.weight)
+    before = SceneTextModel.from_pretrained(tmp_path / "model")
+    assert torch.equal(joined.unet.conv_in.weight, before.unet.conv_in.weight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diffwright.bench import scenetext_styles as styles
@@ -22,6 +22,7 @@ from diffwright.world.lettering.grounds import photographs
 PARTS = ("judge", "gate", "words", "colors", "places", "variants", "fonts", "cost", "second", "data")
 WITHOUT_MODEL = ("judge", "gate")
 RESULT = "result.json"
+NO_SECOND = "Tesseract with English data is not installed"
 SLOW = ("fonts", "second")
 """What the quick form leaves out unless it is asked for: a training, and a program beside the package."""
 CASES, FEW = 100, 4
@@ -66,37 +67,36 @@ def run(
     count = FEW if quick else CASES if cases is None else whole("cases", cases, 1, 10_000)
     judge, figures = RapidJudge(), dict[str, Figure]()
     second = _second() if "second" in chosen else None
-    if photos is not None:
-        photographs(photos)
-    if data is not None and "data" in chosen:
-        next(labelled(*data), None)
-    bench = None
-    if set(chosen) - set(WITHOUT_MODEL):
-        bench = _bench(judge, count, photos, model, arms, progress)
+    _readable(photos, data)
+    needs_model = set(chosen) - set(WITHOUT_MODEL)
+    bench = _bench(judge, count, photos, model, arms, progress) if needs_model else None
     if "judge" in chosen:
         figures |= false_acceptance(judge, 20 if quick else MISSPELT)
     if "gate" in chosen:
         figures |= vae_gate(judge, load("pocket", device="cpu").vae, 2 * FEW if quick else GATED, progress)
     if bench is None:
         return figures
-    if "words" in chosen:
-        figures |= word_figures(bench)
-    if "colors" in chosen:
-        figures |= styles.color_figures(bench) | styles.surround_figures(bench)
-    if "variants" in chosen:
-        figures |= styles.variant_figures(bench)
-    if "fonts" in chosen:
-        figures |= styles.font_figures(bench, 2 if quick else FONT_STEPS)
-    if "places" in chosen:
-        figures |= styles.place_figures(bench)
-    if "cost" in chosen:
-        figures |= styles.cost_figures(bench, 1 if quick else 9)
-    if "second" in chosen:
-        why = "Tesseract with English data is not installed"
-        figures |= {"second_judge_words": not_run(why)} if second is None else second_judge(bench, second)
-    if "data" in chosen:
-        figures |= data_figures(bench, *(data or (None, None)))
+    measures: dict[str, Callable[[Bench], dict[str, Figure]]] = {
+        "words": word_figures,
+        "colors": lambda b: styles.color_figures(b) | styles.surround_figures(b),
+        "variants": styles.variant_figures,
+        "fonts": lambda b: styles.font_figures(b, 2 if quick else FONT_STEPS),
+        "places": styles.place_figures,
+        "cost": lambda b: styles.cost_figures(b, 1 if quick else 9),
+        "second": lambda b: second_judge(b, second) if second else {"second_judge_words": not_run(NO_SECOND)},
+        "data": lambda b: data_figures(b, *(data or (None, None))),
+    }
+    for part in filter(chosen.__contains__, measures):
+        figures |= measures[part](bench)
     return figures
+
+
+def _readable(photos: Path | None, data: tuple[str, Path] | None) -> None:
+    """Open what is given, so that a mistake costs no hour."""
+    if photos is not None:
+        photographs(photos)
+    if data is not None:
+        next(labelled(*data), None)
 
 
 def _second() -> TesseractJudge | None:
@@ -107,12 +107,19 @@ def _second() -> TesseractJudge | None:
 
 
 def _bench(
-    judge: Judge, count: int, photos: Path | None, model: Path | None, arms: Path | None, progress: Progress | None
+    judge: Judge,
+    count: int,
+    photos: Path | None,
+    model: Path | None,
+    arms: Path | None,
+    progress: Progress | None,
 ) -> Bench:
     """Load ours and the arms that lie in their folder."""
     folders = {} if arms is None else {name: arms / name for name in ARMS if (arms / name).is_dir()}
     if arms is not None and not folders:
-        raise InputError(f"{arms} holds none of {', '.join(ARMS)}; name the folder in which arms were trained")
+        raise InputError(
+            f"{arms} holds none of {', '.join(ARMS)}; name the folder in which arms were trained"
+        )
     editors = {name: SceneTextEditor.from_pretrained(_model_in(path)) for name, path in folders.items()}
     trained = {name: _samples(path) for name, path in [("", model), *folders.items()]}
     samples = {name: count for name, count in trained.items() if count is not None}

@@ -22,7 +22,10 @@ from diffwright.world.lettering.glyphs import layer_of
 MARGIN = 3  # strip pixels around the region that a judge sees
 PASTE_EM = 96
 PASTE_FILL = (0.9, 0.78)  # share of the region that pasted letters take, across and down
-STROKES, PUREST = 0.97, 0.95  # quantile of the difference where strokes are, and the share of it that pure ink has
+STROKES, PUREST = (
+    0.97,
+    0.95,
+)  # quantile of the difference where strokes are, and the share of it that pure ink has
 RING = 2  # pixels around the region whose median fills it
 
 
@@ -110,9 +113,7 @@ class Written:
     outside: int
 
 
-def write(
-    editor: SceneTextEditor, case: Case, candidates: int = 1, seed: int = 0, **changes: Any
-) -> Written:
+def write(editor: SceneTextEditor, case: Case, candidates: int = 1, seed: int = 0, **changes: Any) -> Written:
     """Let an editor write a case.
 
     Args:

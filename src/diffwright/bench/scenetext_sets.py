@@ -238,9 +238,7 @@ def _styled(
     return word, Ask(word.text, font, color, bold, italic)
 
 
-def legible_color(
-    rng: np.random.Generator, scene: TextScene, other_than: RGB, among: Sequence[str]
-) -> str:
+def legible_color(rng: np.random.Generator, scene: TextScene, other_than: RGB, among: Sequence[str]) -> str:
     """Draw one of some named colors that is legible on the ground and not the one around."""
     seen = looks.ground_colors(paint(scene.ground, scene.size))
     far = [name for name in among if np.linalg.norm(to_lab(NAMED[name]) - to_lab(other_than)) > 25]

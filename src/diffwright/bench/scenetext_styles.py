@@ -48,7 +48,8 @@ def color_figures(bench: Bench) -> dict[str, Figure]:
     )
     new = bench.cases("unseen_color")
     asked, silent = (
-        [made.first for made in bench.written("colors of unseen names", new, **changes)] for changes in ({}, PLAIN)
+        [made.first for made in bench.written("colors of unseen names", new, **changes)]
+        for changes in ({}, PLAIN)
     )
     return {
         "color_accuracy": share(right, "nearest of the eleven basic colors is the named one"),
@@ -65,9 +66,7 @@ def color_figures(bench: Bench) -> dict[str, Figure]:
     }  # fmt: skip
 
 
-def _distances(
-    made: Sequence[np.ndarray], of: Sequence[Case], note: str, top: methods.Method
-) -> Figure:
+def _distances(made: Sequence[np.ndarray], of: Sequence[Case], note: str, top: methods.Method) -> Figure:
     ours, best = (
         median(
             float(ciede2000(methods.color_of(picture, case), lab(np.array(NAMED[case.ask.color or ""], np.uint8))))
@@ -249,8 +248,7 @@ def _monotonic(bench: Bench, classifier: object, case: Case, second: str) -> boo
     """Whether the second font gains on the first with every step of its weight."""
     first = case.face.family
     shapes = [
-        _shape(ink_of(bench.write(case, font=first, mix=(second, w)).first, case.region))
-        for w in WEIGHTS
+        _shape(ink_of(bench.write(case, font=first, mix=(second, w)).first, case.region)) for w in WEIGHTS
     ]
     shares = classifier.log_shares(shapes)  # type: ignore[attr-defined]
     a, b = (classifier.families.index(name) for name in (first, second))  # type: ignore[attr-defined]

@@ -131,7 +131,11 @@ def word_figures(bench: Bench) -> dict[str, Figure]:
     for name in OTHERS:
         unseen = name == "unseen_font" and not has_held_out_faces()
         found |= {f"{name}_words": not_run("no held-out fonts; make fonts")} if unseen else _set(bench, name)
-    found |= _set(bench, "photo") if bench.photos else {"photo_words": not_run("no photographs; give --photos DIR")}
+    found |= (
+        _set(bench, "photo")
+        if bench.photos
+        else {"photo_words": not_run("no photographs; give --photos DIR")}
+    )
     return found | _lengths(bench)
 
 
@@ -143,9 +147,10 @@ def _arms(bench: Bench, of: Sequence[Case], ours: Sequence[bool]) -> dict[str, F
         found = {}
     for name, editor in bench.arms.items():
         right = bench.read((methods.write(editor, case).first for case in of), of)
-        trained = [f"{bench.samples[key]:,} samples" for key in (name, "") if key in bench.samples]
         told = "the instruction encoder alone" if name == ONLY else name.replace("_", " ")
-        found[f"{name}_accuracy"] = share(right, ", ours ".join([f"{told}, {trained[0]}", *trained[1:]]) if trained else told)
+        if {name, ""} <= set(bench.samples):
+            told += f", {bench.samples[name]:,} samples, ours {bench.samples['']:,}"
+        found[f"{name}_accuracy"] = share(right, told)
         if name == ONLY:
             gain = paired_bootstrap(np.array(ours, float), np.array(right, float))
             note = f"paired, 95 % {number(gain.low)} to {number(gain.high)}"
@@ -175,7 +180,9 @@ def _lengths(bench: Bench) -> dict[str, Figure]:
     for low, high in LENGTHS:
         some = [k for k, case in enumerate(of) if low <= len(case.text) <= high]
         if some:
-            beside = ", ".join(f"{each} {number(float(np.mean([ok[k] for k in some])))}" for each, ok in others.items())
+            beside = ", ".join(
+                f"{each} {number(float(np.mean([ok[k] for k in some])))}" for each, ok in others.items()
+            )
             found[f"length_{low}_{high}_accuracy"] = share([right[k] for k in some], beside)
     return found
 

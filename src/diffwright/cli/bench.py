@@ -36,7 +36,7 @@ class Bench(OutputFlags):
     model: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Model to measure in place of the shipped one, for bench matching, editing and scenetext."""
     arms: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of controls trained for bench matching (regression, no_cost, control) or scenetext (such as instruction_only)."""
+    """Folder of controls trained for bench matching (regression, no_cost, control) or scenetext (instruction_only)."""
     data: Annotated[tuple[str, Path] | None, tyro.conf.arg(metavar="SET DIR")] = None
     """A public set and the folder where it lies, for bench scenetext: icdar13, art, coco-text or textocr."""
     cases: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None

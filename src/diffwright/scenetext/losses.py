@@ -18,7 +18,7 @@ from diffwright.scenetext import characters
 from diffwright.scenetext.dual import Reading
 
 COVERED = 0.25
-"""Share that a character's box covers where a cell belongs to it: of the cell, or of the box across if it is narrower."""
+"""Share that a character's box covers where a cell belongs to it: of the cell, or of a narrower box's own width."""
 
 
 def latent_mask(mask: Tensor, size: Sequence[int]) -> Tensor:

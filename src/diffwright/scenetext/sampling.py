@@ -19,6 +19,7 @@ from diffwright.core.progress import Progress, report
 from diffwright.scenetext.dual import Conditions
 from diffwright.scenetext.losses import latent_mask
 
+
 @torch.inference_mode()
 def write(
     model: Any,

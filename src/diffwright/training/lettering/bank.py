@@ -57,7 +57,9 @@ def draw_strips(
     settings = {"seed": seed, "start": start, "shard": shard, "drawn_from": _sources(photos)}
     made = out / SETTINGS
     if made.exists() and json.loads(made.read_text("utf-8")) != settings:
-        raise InputError(f"{out} holds strips of other settings, fonts or photographs; give another folder, or remove that one")
+        raise InputError(
+            f"{out} holds strips of other settings, fonts or photographs; give another folder, or remove that one"
+        )
     if not made.exists():
         out.mkdir(parents=True, exist_ok=True)
         write_json(made, settings)
