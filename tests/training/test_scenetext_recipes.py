@@ -136,3 +136,17 @@ def test_a_reader_that_went_on_learning_is_put_into_the_model(tmp_path):
     assert torch.equal(joined.reader.out.weight, other.out.weight)
     before = SceneTextModel.from_pretrained(tmp_path / "model")
     assert torch.equal(joined.unet.conv_in.weight, before.unet.conv_in.weight)
+
+
+def test_a_tiny_model_learns_one_batch(options):
+    made = task(options, reading_weight=0.0, attention_weight=0.0, drop_both=0.0, drop_characters=0.0)
+    batch, parts = made.batch(torch.arange(2)), made.modules()
+    optimizer = torch.optim.AdamW([p for part in parts.values() for p in part.parameters()], 3e-3)
+    errors = []
+    for _ in range(120):
+        loss, figures = made.loss(parts, batch, torch.Generator().manual_seed(0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        errors.append(float(figures["error"]))
+    assert errors[-1] < 0.5 * errors[0]

@@ -43,7 +43,7 @@ class Gallery:
         shown, told = zip(*(_shown(editor, judge, case) for case in of), strict=True)
         right = sum(label.endswith("right") for label in told)
         title = f"before, written (seed 0), drawn; the first cases of four test sets, {right} of {len(of)} read right"
-        save_png(np.asarray(sheet(shown, told, columns=4, title=title, look=Look(at_least=240))), self.out)
+        save_png(np.asarray(sheet(shown, told, columns=4, title=title, look=Look(at_least=200))), self.out)
 
 
 def _shown(editor: SceneTextEditor, judge: Judge, case: Case) -> tuple[np.ndarray, str]:
