@@ -64,7 +64,8 @@ def run(
         InputError: photographs, arms or data cannot be read.
     """
     chosen = tuple(part for part in PARTS if not quick or part not in SLOW) if parts is None else parts
-    count = FEW if quick else CASES if cases is None else whole("cases", cases, 1, 10_000)
+    count = FEW if quick else CASES if cases is None else cases
+    whole("cases", count, 1, 10_000)
     judge, figures = RapidJudge(), dict[str, Figure]()
     second = _second() if "second" in chosen else None
     _readable(photos, data)

@@ -172,7 +172,7 @@ def variant_figures(bench: Bench) -> dict[str, Figure]:
         ("bold_thicker_share", bold, 1, _thicker, f"strokes {THICKER} times as thick"),
         ("italic_lean_share", italic, 2, _leans, f"{LEANING:g} degrees more"),
     ):
-        right = [(a, b[at]) for a, *b in ((row[0], *row) for row in drawn) if b[at] is not None]
+        right = [(a, b) for a, b in ((row[0], row[at]) for row in drawn) if a is not None and b is not None]
         found[name] = _pairs_share(zip(plain, variant, strict=True), test, f"{said}; {what}")
         found[f"{name}_control"] = _pairs_share(zip(plain, other, strict=True), test, "another seed alone")
         found[f"{name}_truth"] = _pairs_share(right, test, "drawn in the faces themselves")

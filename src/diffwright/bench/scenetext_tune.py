@@ -1,6 +1,6 @@
 """Choose guidance on development scenes, as many trials for each model.
 
-``python -m diffwright.bench.scenetext_tune runs/scenetext/model --out docs/bench/scenetext.guidance.json``
+``python -m diffwright.bench.scenetext_tune runs/scenetext/model --out docs/bench/scenetext_guidance/ours.json``
 
 The score is the mean of two shares over scenes that are neither trained on nor tested with: words that the judge reads,
 and named colors that are right. A model without a character branch has one scale, which is tried at as many values.

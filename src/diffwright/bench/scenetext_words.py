@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,14 +56,14 @@ class Bench:
         """Give the cases of a set."""
         return cases(name, count or self.count, self.photos)
 
-    def write(self, case: Case, candidates: int = 1, **changes: object) -> methods.Written:
+    def write(self, case: Case, candidates: int = 1, **changes: Any) -> methods.Written:
         """Write a case with our editor, and note what changed beyond its region."""
         made = methods.write(self.editor, case, candidates, **changes)
         self.outside.append(made.outside)
         return made
 
     def written(
-        self, what: str, of: Sequence[Case], candidates: int = 1, **changes: object
+        self, what: str, of: Sequence[Case], candidates: int = 1, **changes: Any
     ) -> list[methods.Written]:
         """Write cases."""
         made = []

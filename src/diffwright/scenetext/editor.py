@@ -63,8 +63,8 @@ class SceneTextEditor:
         reader: nn.Module | None = None,
         enlarge: int | None = None,
     ) -> None:
-        enlarge = getattr(model, "enlarge", 1) if enlarge is None else enlarge
-        whole("enlarge", enlarge, 1, 16)
+        times: int = getattr(model, "enlarge", 1) if enlarge is None else enlarge
+        whole("enlarge", times, 1, 16)
         found = getattr(model, "reader", None) if reader is None else reader
         if found is None:
             raise ConfigError(
@@ -73,7 +73,7 @@ class SceneTextEditor:
         self.model = model.eval().requires_grad_(False)
         self.vae = vae.eval().requires_grad_(False)
         self.reader = found.eval().requires_grad_(False)
-        self.enlarge = enlarge
+        self.enlarge = times
         self._fingerprint = ""
 
     @classmethod

@@ -64,9 +64,9 @@ def write(
         InputError, ConfigError: Shapes, numbers or values do not fit.
         Cancelled: The callback asked for it.
     """
-    steps = model.steps if steps is None else steps
-    guidance = model.guidance if guidance is None else guidance
-    _check(strips, mask, texts, sentences, generators, steps, guidance)
+    count: int = model.steps if steps is None else steps
+    scales: tuple[float, float] = model.guidance if guidance is None else guidance
+    _check(strips, mask, texts, sentences, generators, count, scales)
     weight = next(vae.parameters())
     strips, hole = strips.to(weight), mask.to(weight.device)
     scale = vae.config.scaling_factor
@@ -76,18 +76,18 @@ def write(
     m = latent_mask(hole, known.shape[-2:]).to(known)
     noise = torch.stack([torch.randn(known.shape[1:], generator=g) for g in generators]).to(known)
     said = [(1.0, sentences)] if others is None else [(1 - mix, sentences), (mix, others)]
-    runs = _runs(model, texts, said, guidance)
-    levels, x = _levels(model.scheduler, steps), noise
+    runs = _runs(model, texts, said, scales)
+    levels, x = _levels(model.scheduler, count), noise
     x0 = known
     for i, (t, a) in enumerate(levels):
-        report(progress, "writing", i, steps)
+        report(progress, "writing", i, count)
         told = torch.full((len(x),), t, device=x.device)
         out = sum(w * model.predict(x, m, masked, told, c).to(x) for w, c in runs)
         x0, eps = _split(out, x, a, model.scheduler.config.prediction_type)  # type: ignore[arg-type]
-        b = levels[i + 1][1] if i + 1 < steps else 1.0
+        b = levels[i + 1][1] if i + 1 < count else 1.0
         x = m * (b**0.5 * x0 + (1 - b) ** 0.5 * eps)
         x = x + (1 - m) * (b**0.5 * known + (1 - b) ** 0.5 * noise)
-    report(progress, "writing", steps, steps)
+    report(progress, "writing", count, count)
     return vae.decode(x / scale).sample.float().clamp(-1, 1)
 
 

@@ -105,7 +105,9 @@ class ReaderTask:
         losses = ctc(said, texts)
         told = torch.tensor([bool(text) for text in texts], device=losses.device)
         loss = (losses * torch.where(told, 1.0, 0.1)).mean()  # an empty strip has no length to divide by
-        figures = {"ctc": losses[told].mean().detach() if told.any() else loss.detach()}
+        figures: dict[str, float | Tensor] = {
+            "ctc": losses[told].mean().detach() if told.any() else loss.detach()
+        }
         share = max(0.0, 1 - first / max(1, self.options.aligned_samples))
         if share:
             places = aligned_loss(said, texts, boxes, images.shape[-1])
