@@ -162,7 +162,7 @@ def test_words_are_measured_beside_ceiling_and_baselines(bench):
     assert "not run: no photographs" in found["photo_words"].note
     assert max(bench.outside) == 0
     assert found["instruction_only_accuracy"].note.startswith(
-        "the instruction encoder alone, 7 samples, ours 7 samples"
+        "the instruction encoder alone, 7 samples, ours 7"
     )
     assert "copy 0, paste 0, instruction alone 0" in found["random_accuracy"].note
 
