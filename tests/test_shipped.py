@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from diffwright.bench.scenetext_gate import plain_strip, shipped
 from diffwright.cli.main import main
 from diffwright.matching.matcher import Matcher
 from diffwright.matching.model import MatchConfig
 from diffwright.metrics.judge import Judge
+from diffwright.scenetext.editor import SceneTextEditor
 from diffwright.training.pairs.textures import texture
 from diffwright.weights.load import load
 from diffwright.weights.names import POCKET, shipped_names
@@ -48,6 +50,19 @@ def test_stock_diffusers_opens_pocket_unchanged():
     pipe.set_progress_bar_config(disable=True)
     out = pipe("a red mug on grass", num_inference_steps=2, generator=torch.Generator().manual_seed(0))
     assert out.images[0].size == (64, 64)
+
+
+def test_the_writer_is_within_its_limit_reads_and_keeps_what_lies_outside():
+    editor = SceneTextEditor.from_pretrained()
+    assert count(editor.model) <= 3.7e6
+    word = plain_strip("PARKING", shipped()[0], 18)
+    picture, box = np.full((96, 200, 3), 255, np.uint8), (36, 34, 36 + word.shape[1], 62)
+    picture[32:64, 36 : box[2]] = word
+    assert editor.read(picture, box)[0].lower() == "parking"
+    result = editor.write(picture, box, "Open", color="red", candidates=1)
+    outside = ~result.region.mask
+    assert np.array_equal(np.asarray(result.images[0])[outside], picture[outside])
+    assert result.figures["changed_share"] > 0.05
 
 
 @pytest.fixture(scope="module")
