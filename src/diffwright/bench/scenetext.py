@@ -27,7 +27,7 @@ SLOW = ("fonts", "second")
 """What the quick form leaves out unless it is asked for: a training, and a program beside the package."""
 CASES, FEW = 100, 4
 MISSPELT, GATED = 300, 200
-FONT_STEPS = 3000
+FONT_STEPS = 1500
 
 
 def run(

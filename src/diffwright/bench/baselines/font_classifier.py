@@ -27,7 +27,10 @@ from diffwright.world.lettering.grounds import paint
 from diffwright.world.lettering.scene import TextScene
 from diffwright.world.lettering.words import draw_word
 
-STEPS, BATCH, RATE = 3000, 32, 2e-3
+STEPS, BATCH, RATE = 3000, 32, 1e-3
+WARMUP = 200  # steps; at the full rate from the start it learns nothing
+POOL = 6000
+"""Words that are drawn for a training, at most; drawing takes longer than learning."""
 LEVEL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 FILL = (WIDTH - 10, HEIGHT - 8)
 STREAM = 11
@@ -95,13 +98,14 @@ def train(
         torch.manual_seed(seed)
         net = FontClassifier(families)
     optimizer = torch.optim.AdamW(net.parameters(), RATE)
+    labels = torch.from_numpy(rng.integers(len(families), size=min(POOL, steps * BATCH)))
+    drawn = _batch([_sample(rng, of[families[k]]) for k in labels.tolist()])
     for step in range(steps):
         report(progress, "training the classifier of fonts", step, steps)
         for group in optimizer.param_groups:
-            group["lr"] = RATE * (1 - step / steps)
-        labels = rng.integers(len(families), size=BATCH)
-        drawn = [_sample(rng, of[families[k]]) for k in labels]
-        loss = F.cross_entropy(net(_batch(drawn)), torch.from_numpy(labels))
+            group["lr"] = RATE * min(1.0, (step + 1) / WARMUP) * (1 - step / steps)
+        some = torch.from_numpy(rng.integers(len(drawn), size=BATCH))
+        loss = F.cross_entropy(net(drawn[some]), labels[some])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
