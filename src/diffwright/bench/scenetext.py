@@ -123,7 +123,7 @@ def _bench(
         )
     editors = {name: SceneTextEditor.from_pretrained(_model_in(path)) for name, path in folders.items()}
     trained = {name: _samples(path) for name, path in [("", model), *folders.items()]}
-    samples = {name: count for name, count in trained.items() if count is not None}
+    samples = {name: seen for name, seen in trained.items() if seen is not None}
     ours = SceneTextEditor.from_pretrained("pocket-text" if model is None else _model_in(model))
     return Bench(ours, judge, count, editors, photos, progress, samples)
 
